@@ -1,0 +1,94 @@
+#pragma once
+/*
+ * What a step does, as data. node_begin renders the step's templates against
+ * its context and says what must happen; the engine makes it happen and turns
+ * the outcome into the fact that run_evolve folds. Pure.
+ */
+#include "worker/flow/flow.h"
+
+/* What templates see. outputs[i] belongs to flow->nodes[which[i]]. */
+struct context {
+	const struct json *input;
+	const struct json *run; /* {id, workflow, version, started_at, trigger} */
+	const uint32_t *which;
+	const struct json **outputs;
+	uint32_t n_outputs;
+};
+
+enum effect_type {
+	EFFECT_DONE, /* output; for a branch {"case": name} */
+	EFFECT_HTTP, /* a request to make; node_http_done() ends it */
+	EFFECT_WAIT, /* until_ms: a delay */
+	EFFECT_FAIL, /* error: {code, message}; never retried */
+};
+
+struct header {
+	struct str name, value;
+};
+
+struct http_step {
+	struct str method, url, body;
+	struct header *headers;
+	uint32_t n_headers;
+	int64_t timeout_ms;  /* of one try */
+	int64_t deadline_ms; /* of all tries; 0: none */
+	int max_redirects;
+};
+
+struct log_line {
+	int level; /* as meshhook.logs.level */
+	struct str message;
+	const struct json *attrs; /* NULL: none */
+};
+
+struct effect {
+	enum effect_type type;
+	const struct json *output;
+	struct http_step http;
+	int64_t until_ms;
+	const char *code; /* FAIL */
+	const char *message;
+	struct log_line line; /* a log node's line; message.s NULL: none */
+};
+
+/* What came of a try, from the HTTP executor. */
+struct http_result {
+	int status; /* 0: none came */
+	const char *code; /* "HTTP503", "ETIMEDOUT", "SSRF", ... */
+	const char *message;
+	int retryable; /* connection level: timeouts, refused, reset */
+	int64_t took_ms;
+	int64_t retry_after_ms; /* -1: not said */
+	const struct header *headers;
+	uint32_t n_headers;
+	struct str body;
+	int truncated;
+};
+
+/* Can this step run in the item of the step before it (decisions/0001)? */
+int node_is_inline(const struct node *node);
+
+/* input_missing: the slice lacks something that the node reads. */
+enum { NODE_OUT_NOT_LOADED = 1 };
+int node_begin(struct arena *a, const struct flow *flow, uint32_t node,
+    const struct context *context, int64_t now_ms, struct effect *out,
+    struct error *err);
+
+/*
+ * The fact that a try makes: step.succeeded {step, attempt, output} or
+ * step.failed {step, attempt, code, message, retryable, status, at, random,
+ * retry_after_ms, output}; and the line a person reads ("POST https://... answered
+ * 503 in 41 ms, attempt 2 of 5, next in 1.2 s").
+ */
+struct try {
+	uint32_t node;
+	int32_t attempt;
+	int64_t at_ms;    /* the database's clock */
+	uint64_t random;  /* for the jitter */
+	const char *what; /* "POST https://api.example.com/x", redacted */
+	const struct http_result *result;
+};
+struct event;
+int node_http_done(struct arena *a, const struct flow *flow,
+    const struct try *try, struct event *out, struct log_line *line,
+    struct error *err);
