@@ -1,0 +1,111 @@
+/* The table itself: what can be set, and what it means. */
+#include "core/config.h"
+
+const struct setting settings[N_SETTINGS] = {
+	[SETTING_DB_URL] = {
+		.env = "MESHHOOK_DB_URL", .alias = "SUPABASE_DB_URL",
+		.flag = "db-url", .type = SETTING_URL, .groups = SETTING_G_DB,
+		.secret = 1,
+		.help = "the database, as its operator (role postgres)",
+	},
+	[SETTING_WORKER_DB_URL] = {
+		.env = "MESHHOOK_WORKER_DB_URL", .type = SETTING_URL,
+		.groups = SETTING_G_WORKER, .secret = 1,
+		.fallback = SETTING_DB_URL,
+		.help = "the database, as a worker (role meshhook_worker)",
+	},
+	[SETTING_GATEWAY_DB_URL] = {
+		.env = "MESHHOOK_GATEWAY_DB_URL", .type = SETTING_URL,
+		.groups = SETTING_G_GATEWAY, .secret = 1,
+		.fallback = SETTING_DB_URL,
+		.help = "the database, as a gateway (role meshhook_gateway)",
+	},
+	[SETTING_MONITOR_DB_URL] = {
+		.env = "MESHHOOK_MONITOR_DB_URL", .type = SETTING_URL,
+		.groups = SETTING_G_MONITOR, .secret = 1,
+		.fallback = SETTING_DB_URL,
+		.help = "the database, as a monitor (role meshhook_monitor)",
+	},
+	[SETTING_PROJECT] = {
+		.env = "MESHHOOK_PROJECT", .flag = "project",
+		.type = SETTING_TEXT, .groups = SETTING_G_PROJECT,
+		.help = "the project, by slug or id; not needed where there is one",
+	},
+	[SETTING_LOG_LEVEL] = {
+		.env = "MESHHOOK_LOG_LEVEL", .flag = "log-level",
+		.type = SETTING_CHOICE, .groups = SETTING_G_LOG,
+		.preset = "info", .choices = "trace|debug|info|warn|error",
+		.help = "the least level of the process's own log on stderr",
+	},
+	[SETTING_LOG_FORMAT] = {
+		.env = "MESHHOOK_LOG_FORMAT", .flag = "log-format",
+		.type = SETTING_CHOICE, .groups = SETTING_G_LOG,
+		.preset = "auto", .choices = "auto|json|text",
+		.help = "one JSON object a line, or lines for people; "
+			"auto: by whether stderr is a terminal",
+	},
+	[SETTING_WORKER_BATCH] = {
+		.env = "MESHHOOK_WORKER_BATCH", .flag = "batch",
+		.type = SETTING_INT, .groups = SETTING_G_WORKER,
+		.preset = "100", .min = 1, .max = 1000,
+		.help = "messages taken by one claim",
+	},
+	[SETTING_WORKER_CALLS] = {
+		.env = "MESHHOOK_WORKER_CALLS", .flag = "calls",
+		.type = SETTING_INT, .groups = SETTING_G_WORKER,
+		.preset = "500", .min = 1, .max = 50000,
+		.help = "HTTP calls in flight at once",
+	},
+	[SETTING_WORKER_INLINE] = {
+		.env = "MESHHOOK_WORKER_INLINE", .flag = "inline",
+		.type = SETTING_INT, .groups = SETTING_G_WORKER,
+		.preset = "64", .min = 0, .max = 64,
+		.help = "pure steps that run in one go with the step before them",
+	},
+	[SETTING_WORKER_LEASE] = {
+		.env = "MESHHOOK_WORKER_LEASE", .flag = "lease",
+		.type = SETTING_MS, .groups = SETTING_G_WORKER,
+		.preset = "30s", .min = 1000, .max = 3600000,
+		.help = "how long a claimed message stays ours unless extended",
+	},
+	[SETTING_WORKER_POLL] = {
+		.env = "MESHHOOK_WORKER_POLL", .flag = "poll",
+		.type = SETTING_MS, .groups = SETTING_G_WORKER,
+		.preset = "1s", .min = 10, .max = 60000,
+		.help = "how often an idle worker looks without being woken",
+	},
+	[SETTING_WORKER_DRAIN] = {
+		.env = "MESHHOOK_WORKER_DRAIN", .flag = "drain-within",
+		.type = SETTING_MS, .groups = SETTING_G_WORKER,
+		.preset = "25s", .min = 0, .max = 600000,
+		.help = "how long SIGTERM waits for what is in flight",
+	},
+	[SETTING_HTTP_ALLOW] = {
+		.env = "MESHHOOK_HTTP_ALLOW", .flag = "http-allow",
+		.type = SETTING_TEXT, .groups = SETTING_G_WORKER,
+		.help = "private addresses that http_call may reach: CIDRs and "
+			"host names, by commas",
+	},
+	[SETTING_HTTP_CA_FILE] = {
+		.env = "MESHHOOK_HTTP_CA_FILE", .flag = "http-ca-file",
+		.type = SETTING_TEXT, .groups = SETTING_G_WORKER,
+		.help = "certificates (PEM) to trust in place of the system's",
+	},
+	[SETTING_GATEWAY_HOST] = {
+		.env = "MESHHOOK_GATEWAY_HOST", .flag = "host",
+		.type = SETTING_TEXT, .groups = SETTING_G_GATEWAY,
+		.preset = "127.0.0.1",
+		.help = "the address to listen on",
+	},
+	[SETTING_GATEWAY_PORT] = {
+		.env = "MESHHOOK_GATEWAY_PORT", .flag = "port",
+		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
+		.preset = "54332", .min = 0, .max = 65535,
+		.help = "the port to listen on; 0: any that is free",
+	},
+	[SETTING_INTAKE_KEY] = {
+		.env = "MESHHOOK_INTAKE_KEY", .type = SETTING_KEY,
+		.groups = SETTING_G_GATEWAY | SETTING_G_INTAKE, .secret = 1,
+		.help = "the key under which endpoint secrets are sealed",
+	},
+};
