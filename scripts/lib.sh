@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What the scripts share: where things are, how they speak, who runs Postgres.
 # Sourced, never run. Callers have `set -euo pipefail` already.
 
