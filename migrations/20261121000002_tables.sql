@@ -233,7 +233,7 @@ create index audit_project on meshhook.audit_log (project_id, id desc);
 
 -- The schema's version, raised by every migration that the programs rely on.
 create table meshhook_engine.schema_version (
-  only boolean primary key default true check (only),
+  singleton boolean primary key default true check (singleton),
   version int not null,
   oldest_program int not null default 1
 );

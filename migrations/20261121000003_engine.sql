@@ -1,0 +1,554 @@
+-- The hot path: claim, commit, extend, release, start_runs, intake. Called by workers and
+-- gateways only (rights are in a later file); docs/decisions/0001 and 0002 say why they are
+-- as they are. Each is one statement for its caller, and so one transaction.
+--
+-- Lock order, everywhere: endpoint, dedupe key, run, timer, channel, queue; each by id.
+-- The planner settings on the functions keep set-based joins on their indexes whatever the
+-- statistics of the moment say (an empty table is the common case when a plan is cached).
+
+-- A project's messages in the queue, counted over slots so that no row is hot.
+create function meshhook_engine.admission_add(p_project uuid[], p_slot int, p_delta int[])
+returns void language sql set search_path = '' as $$
+  insert into meshhook_engine.admission as a (project_id, slot, queued)
+    select d.project, p_slot, sum(d.delta)
+      from unnest(p_project, p_delta) d(project, delta)
+     group by d.project having sum(d.delta) <> 0 order by d.project
+  on conflict (project_id, slot) do update set queued = a.queued + excluded.queued
+$$;
+comment on function meshhook_engine.admission_add is
+  'Adds to the count of each project''s messages in the queue, in this slot''s row. No row is touched when a sum is 0.';
+
+-- How many more messages of a project the queue may hold; may be negative.
+create function meshhook_engine.admission_room(p_project uuid)
+returns int language sql stable set search_path = '' as $$
+  select p.window_size - coalesce((select sum(a.queued)
+      from meshhook_engine.admission a where a.project_id = p.id), 0)::int
+    from meshhook.projects p where p.id = p_project
+$$;
+comment on function meshhook_engine.admission_room is
+  'How many more of the project''s messages the queue may hold; negative when over, null when there is no such project.';
+
+-- Send messages: to the queue while their project's window has room, else to the backlog.
+create function meshhook_engine.send(p_project uuid[], p_priority smallint[], p_message jsonb[],
+  p_slot int, p_behind boolean)
+returns void language plpgsql set search_path = '' as $$
+declare
+  v_project uuid;
+  v_room int;
+  v_ids int[];
+begin
+  for v_project, v_ids in
+    select x.project, array_agg(x.ord::int order by x.ord)
+      from unnest(p_project) with ordinality x(project, ord)
+     group by x.project order by x.project
+  loop
+    v_room := greatest(meshhook_engine.admission_room(v_project), 0);
+    if p_behind and exists (select from meshhook_engine.backlog b where b.project_id = v_project) then
+      v_room := 0;
+    end if;
+    if v_room > 0 then
+      insert into pgmq.q_mh_work (vt, message)
+        select clock_timestamp(), p_message[i] from unnest(v_ids[:v_room]) i;
+      perform meshhook_engine.admission_add(array[v_project], p_slot,
+        array[least(v_room, cardinality(v_ids))]);
+    end if;
+    if v_room < cardinality(v_ids) then
+      insert into meshhook_engine.backlog (project_id, priority, message)
+        select v_project, coalesce(p_priority[i], 0), p_message[i]
+          from unnest(v_ids[v_room + 1:]) i;
+    end if;
+  end loop;
+end $$;
+comment on function meshhook_engine.send is
+  'Sends messages (parallel arrays) to mh_work while their project''s window has room, else to the backlog. p_behind: new runs also stand behind the project''s own backlog.';
+
+-- Start runs whose versions and triggers exist; ids are fresh UUIDv7s of the caller's.
+create function meshhook_engine.start_runs(p_version uuid[], p_trigger text[], p_input jsonb[],
+  p_run uuid[], p_meta jsonb[] default null, p_slot int default 0)
+returns void language plpgsql set search_path = ''
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+declare
+  v_ord int[]; v_project uuid[]; v_workflow uuid[]; v_plan jsonb[];
+  v_m_project uuid[]; v_m_priority smallint[]; v_message jsonb[];
+begin
+  select array_agg(v.project_id order by x.ord), array_agg(v.workflow_id order by x.ord),
+         array_agg(v.plan -> x.trigger order by x.ord), array_agg(x.ord::int order by x.ord)
+    into v_project, v_workflow, v_plan, v_ord
+    from unnest(p_version, p_trigger) with ordinality x(version, trigger, ord)
+    join meshhook.versions v on v.id = x.version and v.plan ? x.trigger;
+  if coalesce(cardinality(v_ord), 0) <> cardinality(p_version) then
+    raise exception 'no such version, or it has no such trigger' using errcode = 'P0002';
+  end if;
+  insert into meshhook.runs (id, project_id, workflow_id, version_id, trigger, last_seq, log_seq,
+      status, ended_at, final_log_seq)
+    select p_run[i], v_project[i], v_workflow[i], p_version[i], p_trigger[i],
+           1 + jsonb_array_length(v_plan[i] -> 'events'), 1,
+           coalesce(v_plan[i] #>> '{ends,status}', 'running'),
+           case when v_plan[i] -> 'ends' ->> 'status' is not null then now() end,
+           case when v_plan[i] -> 'ends' ->> 'status' is not null then 1 end
+      from unnest(v_ord) i;
+  insert into meshhook.run_events (run_id, seq, project_id, type, payload)
+    select p_run[i], 1, v_project[i], 'run.started', jsonb_build_object('trigger', p_trigger[i],
+             'input', p_input[i], 'meta', coalesce(p_meta[i], '{}'))
+      from unnest(v_ord) i
+    union all
+    select p_run[i], 1 + e.ord, v_project[i], e.event ->> 'type', e.event -> 'payload'
+      from unnest(v_ord) i, jsonb_array_elements(v_plan[i] -> 'events') with ordinality e(event, ord);
+  insert into meshhook.steps (run_id, project_id, step, status, attempt, waits, live, seq)
+    select p_run[i], v_project[i], s ->> 'step', s ->> 'status', (s ->> 'attempt')::int,
+           (s ->> 'waits')::int, (s ->> 'live')::int, (s ->> 'seq')::int
+      from unnest(v_ord) i, jsonb_array_elements(v_plan[i] -> 'steps') s;
+  insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
+    select p_run[i], 1, v_project[i], 9, 'run started by ' || p_trigger[i],
+           jsonb_build_object('event', 'run.started', 'step', p_trigger[i])
+      from unnest(v_ord) i;
+  select array_agg(v_project[i] order by i, m.ord), array_agg(0::smallint),
+         array_agg(m.message || jsonb_build_object('p', v_project[i], 'r', p_run[i]) order by i, m.ord)
+    into v_m_project, v_m_priority, v_message
+    from unnest(v_ord) i, jsonb_array_elements(v_plan[i] -> 'messages') with ordinality m(message, ord);
+  if v_message is not null then
+    perform meshhook_engine.send(v_m_project, v_m_priority, v_message, p_slot, true);
+  end if;
+  insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+    select v_project[i], 'run.started', count(*) from unnest(v_ord) i group by 1;
+end $$;
+comment on function meshhook_engine.start_runs is
+  'Starts runs (parallel arrays; p_run: fresh UUIDv7s) in the caller''s transaction: run rows, first events as the version''s plan says, entry steps sent. P0002 when a version or its trigger doesn''t exist. Checks no rights: callers do.';
+
+-- An endpoint with the secrets that are valid now, newest first.
+create function meshhook_engine.endpoint_lookup(p_project text, p_endpoint text)
+returns table (endpoint_id uuid, project_id uuid, secret_version int, sealed text,
+  max_body_bytes int, enabled boolean)
+language sql stable security definer set search_path = '' as $$
+  select e.id, e.project_id, s.secret_version, s.sealed, e.max_body_bytes, e.enabled
+    from meshhook.projects p
+    join meshhook.endpoints e on e.project_id = p.id
+    join meshhook_engine.endpoint_secrets s on s.endpoint_id = e.id
+   where (p.slug = p_project or p.id::text = p_project)
+     and (e.slug = p_endpoint or e.id::text = p_endpoint)
+     and (s.expires_at is null or s.expires_at > now())
+   order by s.secret_version desc
+$$;
+comment on function meshhook_engine.endpoint_lookup is
+  'The endpoint by slug or id, one row a valid secret (sealed under the intake key), newest first; no row when there is none.';
+
+-- Take webhooks in: one durable transaction for a batch. Keys are sorted before they are inserted.
+create function meshhook_engine.intake(p_endpoint uuid[], p_secret_version int[], p_key text[],
+  p_input jsonb[], p_meta jsonb[], p_slot int default 0)
+returns table (ord int, outcome text, run_id uuid)
+language plpgsql security definer set search_path = ''
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_version uuid[]; v_trigger text[]; v_state text[]; v_run uuid[]; v_new int[];
+begin
+  select array_agg(v.id order by x.ord), array_agg(e.trigger order by x.ord),
+         array_agg(case when e.id is null then 'unknown'
+                        when not e.enabled or v.id is null or s.secret_version is null then 'disabled'
+                        else 'started' end order by x.ord)
+    into v_version, v_trigger, v_state
+    from unnest(p_endpoint, p_secret_version) with ordinality x(endpoint, secret, ord)
+    left join meshhook.endpoints e on e.id = x.endpoint
+    left join meshhook.workflows w on w.id = e.workflow_id
+    left join meshhook.versions v on v.workflow_id = w.id and v.version = w.published_version
+      and v.plan ? e.trigger
+    left join meshhook_engine.endpoint_secrets s on s.endpoint_id = e.id
+      and s.secret_version = x.secret and (s.expires_at is null or s.expires_at > now());
+  v_run := array(select meshhook_engine.uuid7() from generate_series(1, cardinality(p_key)));
+  with won as (
+    insert into meshhook_engine.deliveries as d (endpoint_id, dedupe_key, run_id)
+      select p_endpoint[i], p_key[i], v_run[i] from generate_subscripts(p_key, 1) i
+       where v_state[i] = 'started' order by p_endpoint[i], p_key[i]
+    on conflict do nothing returning d.run_id)
+  select array_agg(i) into v_new
+    from generate_subscripts(v_run, 1) i join won on won.run_id = v_run[i];
+  if v_new is not null then
+    perform meshhook_engine.start_runs(array(select v_version[i] from unnest(v_new) i),
+      array(select v_trigger[i] from unnest(v_new) i), array(select p_input[i] from unnest(v_new) i),
+      array(select v_run[i] from unnest(v_new) i), array(select p_meta[i] from unnest(v_new) i), p_slot);
+  end if;
+  if coalesce(cardinality(v_new), 0) = cardinality(p_key) then
+    return query select i, 'started', v_run[i] from generate_subscripts(p_key, 1) i;
+    return;
+  end if;
+  return query select i,
+      case when v_state[i] <> 'started' then v_state[i]
+           when i = any (v_new) then 'started' else 'duplicate' end,
+      case when v_state[i] = 'started' then (select d.run_id from meshhook_engine.deliveries d
+        where d.endpoint_id = p_endpoint[i] and d.dedupe_key = p_key[i]) end
+    from generate_subscripts(p_key, 1) i order by i;
+end $$;
+comment on function meshhook_engine.intake is
+  'Takes verified webhooks in (parallel arrays): started, duplicate (same endpoint and key: the same run), disabled, unknown. All or nothing; durable when it returns to a client that committed.';
+
+-- Due timers become leased messages.
+create function meshhook_engine.claim_timers(p_qty int, p_now timestamptz, p_vt timestamptz,
+  p_slot int, out ids bigint[], out messages jsonb[])
+language plpgsql set search_path = '' as $$
+declare
+  v_project uuid[];
+begin
+  with due as (
+    delete from meshhook_engine.timers t using (
+        select d.run_id, d.kind, d.step, d.attempt from meshhook_engine.timers d
+         where d.due_at <= p_now order by d.due_at limit p_qty for update skip locked) d
+     where t.run_id = d.run_id and t.kind = d.kind and t.step = d.step and t.attempt = d.attempt
+    returning t.project_id, t.message)
+  select array_agg(project_id), array_agg(message) into v_project, messages from due;
+  if messages is null then
+    ids := '{}';
+    messages := '{}';
+    return;
+  end if;
+  with q as (
+    insert into pgmq.q_mh_work (vt, read_ct, message)
+      select p_vt, 1, m from unnest(messages) m returning msg_id, message)
+  select array_agg(msg_id), array_agg(message) into ids, messages from q;
+  perform meshhook_engine.admission_add(v_project, p_slot,
+    array_fill(1, array[cardinality(v_project)]));
+end $$;
+comment on function meshhook_engine.claim_timers is
+  'Moves up to p_qty timers due at p_now into the queue, leased until p_vt; their messages.';
+
+-- Admit from the backlog, round-robin by project after p_after, already leased.
+create function meshhook_engine.claim_backlog(p_qty int, p_vt timestamptz, p_slot int, p_after uuid,
+  out ids bigint[], out messages jsonb[], out last_project uuid)
+language plpgsql set search_path = '' as $$
+declare
+  v_projects uuid[]; v_left int; v_room int; v_ids bigint[]; v_messages jsonb[];
+begin
+  ids := '{}';
+  messages := '{}';
+  with recursive p(id) as (
+    (select b.project_id from meshhook_engine.backlog b
+      where b.project_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
+      order by b.project_id limit 1)
+    union all
+    select (select b.project_id from meshhook_engine.backlog b
+             where b.project_id > p.id order by b.project_id limit 1)
+      from p where p.id is not null)
+  select array_agg(x.id order by x.id) into v_projects
+    from (select id from p where id is not null limit least(p_qty, 64)) x;
+  v_left := coalesce(cardinality(v_projects), 0);
+  if v_left = least(p_qty, 64) then
+    last_project := v_projects[v_left]; -- else null: the next round begins at the front
+  end if;
+  for i in 1 .. v_left loop
+    v_room := least(ceil((p_qty - cardinality(ids))::numeric / (v_left - i + 1)),
+      meshhook_engine.admission_room(v_projects[i]));
+    continue when v_room <= 0;
+    with taken as (
+      delete from meshhook_engine.backlog b using (
+          select x.priority, x.id from meshhook_engine.backlog x
+           where x.project_id = v_projects[i]
+           order by x.priority, x.id limit v_room for update skip locked) x
+       where b.project_id = v_projects[i] and b.priority = x.priority and b.id = x.id
+      returning b.message),
+    q as (insert into pgmq.q_mh_work (vt, read_ct, message)
+            select p_vt, 1, t.message from taken t returning msg_id, message)
+    select array_agg(msg_id), array_agg(message) into v_ids, v_messages from q;
+    continue when v_ids is null;
+    perform meshhook_engine.admission_add(array[v_projects[i]], p_slot, array[cardinality(v_ids)]);
+    ids := ids || v_ids;
+    messages := messages || v_messages;
+  end loop;
+end $$;
+comment on function meshhook_engine.claim_backlog is
+  'Admits up to p_qty messages from the backlog, an equal share a project (64 at most), beginning after p_after; they enter the queue leased until p_vt. last_project: where the next round begins, null for the front.';
+
+-- What a message's step reads: the input, outputs by step, and rows of steps.
+create function meshhook_engine.slice(p_run uuid, p_message jsonb)
+returns jsonb language sql stable set search_path = ''
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+  select jsonb_build_object(
+    'input', case when p_message -> 'i' = 'true' then (select e.payload -> 'input'
+        from meshhook.run_events e where e.run_id = p_run and e.seq = 1) end,
+    'outputs', case when p_message ? 'o' then (select jsonb_object_agg(s.step, e.payload -> 'output')
+        from jsonb_array_elements_text(p_message -> 'o') o(step)
+        join meshhook.steps s on s.run_id = p_run and s.step = o.step
+        join meshhook.run_events e on e.run_id = p_run and e.seq = s.seq) end,
+    'rows', (select jsonb_agg(jsonb_build_array(s.step, s.status, s.attempt, s.waits, s.live, s.seq))
+        from (select jsonb_array_elements_text(p_message -> 'j') where p_message ? 'j'
+              union select p_message ->> 'n' where p_message ->> 'k' <> 'step') j(step)
+        join meshhook.steps s on s.run_id = p_run and s.step = j.step))
+$$;
+comment on function meshhook_engine.slice is
+  'What the step of this message needs to be decided: {input, outputs: {step: output}, rows: [[step, status, attempt, waits, live, seq]]}, each null when the message doesn''t ask for it (docs/decisions/0001).';
+
+-- Take up to p_qty messages, leased for p_lease_ms, with all that is needed to decide.
+-- The first row is a header: msg_id null, vt = now, started_at = when the next timer is due,
+-- version_id = where the next round through the backlog begins. A message whose run is over or
+-- gone comes with version_id null: commit it as an item without events, and it is deleted.
+-- Commits asynchronously: a lease that a crash forgets costs a repeat, never a record.
+create function meshhook_engine.claim(p_qty int, p_lease_ms int, p_slot int default 0,
+  p_after uuid default null)
+returns table (msg_id bigint, vt timestamptz, read_ct int, message jsonb, last_seq int,
+  version_id uuid, started_at timestamptz, trigger text, slice jsonb)
+language plpgsql security definer set search_path = ''
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_vt timestamptz := v_now + p_lease_ms * interval '1 millisecond';
+  v_left int := p_qty;
+  v_waiting boolean := exists (select from meshhook_engine.backlog);
+  v_ids bigint[]; v_reads int[]; v_messages jsonb[];
+  v_more_ids bigint[]; v_more jsonb[];
+  v_after uuid;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  -- the ready ones, oldest first; a quarter is for those who wait, whoever else is ready
+  with ready as (
+    update pgmq.q_mh_work q set vt = v_vt, read_ct = q.read_ct + 1
+     where q.ctid = any (array(select r.ctid from pgmq.q_mh_work r where r.vt <= v_now
+       order by r.vt limit p_qty - case when v_waiting then p_qty / 4 else 0 end
+       for update skip locked))
+    returning q.msg_id, q.read_ct, q.message)
+  select coalesce(array_agg(r.msg_id), '{}'), coalesce(array_agg(r.read_ct), '{}'),
+         coalesce(array_agg(r.message), '{}') into v_ids, v_reads, v_messages from ready r;
+  v_left := p_qty - cardinality(v_ids);
+  if v_left > 0 and exists (select from meshhook_engine.timers t where t.due_at <= v_now) then
+    select t.ids, t.messages into v_more_ids, v_more
+      from meshhook_engine.claim_timers(v_left, v_now, v_vt, p_slot) t;
+    v_ids := v_ids || v_more_ids;
+    v_messages := v_messages || v_more;
+    v_left := p_qty - cardinality(v_ids);
+  end if;
+  if v_waiting and v_left > 0 then
+    select b.ids, b.messages, b.last_project into v_more_ids, v_more, v_after
+      from meshhook_engine.claim_backlog(v_left, v_vt, p_slot, p_after) b;
+    v_ids := v_ids || v_more_ids;
+    v_messages := v_messages || v_more;
+  end if;
+  return query select null::bigint, v_now, 0, null::jsonb, 0, v_after,
+    (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1), null::text, null::jsonb;
+  return query
+    select m.id, v_vt, coalesce(m.reads, 1), m.message, r.last_seq, r.version_id, r.created_at,
+           r.trigger,
+           case when m.message ?| '{i,o,j}' or m.message ->> 'k' <> 'step'
+                then meshhook_engine.slice(r.id, m.message) end
+      from unnest(v_ids, v_reads, v_messages) m(id, reads, message)
+      left join meshhook.runs r on r.id = (m.message ->> 'r')::uuid and r.status = 'running';
+end $$;
+comment on function meshhook_engine.claim is
+  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice. The first row is a header: vt = the database''s now, started_at = next timer due, version_id = p_after of the next call.';
+
+-- Keep leases for p_lease_ms more, where the message still has the vt that was given.
+create function meshhook_engine.extend(p_id bigint[], p_vt timestamptz[], p_lease_ms int)
+returns table (msg_id bigint, vt timestamptz)
+language plpgsql security definer set search_path = '' 
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_vt timestamptz := clock_timestamp() + p_lease_ms * interval '1 millisecond';
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  return query
+    update pgmq.q_mh_work q set vt = v_vt
+      from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and q.vt = m.vt
+    returning q.msg_id, q.vt;
+end $$;
+comment on function meshhook_engine.extend is
+  'Extends leases (parallel arrays: message, the vt it was given) to p_lease_ms from now; returns those that were still held, with their new vt.';
+
+-- Give leases back unused: ready at once, and the delivery doesn't count.
+create function meshhook_engine.release(p_id bigint[], p_vt timestamptz[])
+returns int language plpgsql security definer set search_path = ''
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+declare
+  n int;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  update pgmq.q_mh_work q set vt = clock_timestamp(), read_ct = greatest(q.read_ct - 1, 0)
+    from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and q.vt = m.vt;
+  get diagnostics n = row_count;
+  return n;
+end $$;
+comment on function meshhook_engine.release is
+  'Gives leases back unused (parallel arrays: message, the vt it was given): ready at once, the delivery isn''t counted. How many were still held.';
+
+-- The queue's side of a commit, project by project: what it sends goes to the queue while the
+-- window has room, counting what the same commit deleted; the rest waits in the backlog.
+create function meshhook_engine.commit_send(p_slot int, p_project uuid[], p_run uuid[],
+  p_gone int[], p_sd_item int[], p_sd_message jsonb[])
+returns void language plpgsql set search_path = '' as $$
+declare
+  v_x record;
+  v_may int;
+begin
+  for v_x in
+    select y.project, count(*) filter (where y.ord is null)::int as gone,
+           coalesce(array_agg(y.ord order by y.ord) filter (where y.ord is not null), '{}') as sends
+      from (select p_project[i] as project, null::int as ord from unnest(p_gone) i
+            union all
+            select p_project[s.item], s.ord::int
+              from unnest(p_sd_item) with ordinality s(item, ord)) y
+     group by y.project order by y.project
+  loop
+    v_may := cardinality(v_x.sends);
+    if v_may > v_x.gone then
+      v_may := least(v_may, v_x.gone
+        + greatest(coalesce(meshhook_engine.admission_room(v_x.project), 0), 0));
+    end if;
+    insert into pgmq.q_mh_work (vt, message)
+      select clock_timestamp(), p_sd_message[i]
+               || jsonb_build_object('p', v_x.project, 'r', p_run[p_sd_item[i]])
+        from unnest(v_x.sends[:v_may]) i;
+    insert into meshhook_engine.backlog (project_id, message)
+      select v_x.project, p_sd_message[i]
+               || jsonb_build_object('p', v_x.project, 'r', p_run[p_sd_item[i]])
+        from unnest(v_x.sends[v_may + 1:]) i;
+    if v_may <> v_x.gone then
+      perform meshhook_engine.admission_add(array[v_x.project], p_slot, array[v_may - v_x.gone]);
+    end if;
+  end loop;
+end $$;
+comment on function meshhook_engine.commit_send is
+  'Sends a commit''s messages by project (p_gone: the item of each deleted message; p_sd_item, p_sd_message: what to send) and moves the counts of the queue.';
+
+-- Record what a batch of items came to. Parallel arrays; *_item is an item's index from 1, and
+-- items are sorted by run. Per item: p_run, p_base (the last_seq it was decided on), p_events and
+-- p_lines (how many it appends), p_status and p_error (null unless the run ends).
+-- Event seqs are p_base + 1 ...; a line's place in its item is p_lg_ord, from 1.
+--
+-- Answers one row an item that was not applied: 'stale' (the run moved: tail has the events after
+-- p_base; nothing was written), 'resolved' (the run is over or gone: the item's messages are
+-- deleted, nothing else). An item without events only deletes its messages, and is always applied.
+-- A lease that is not held any more: SQLSTATE MH001, nothing is written; halve to find the item.
+create function meshhook_engine.commit(p_slot int,
+  p_run uuid[], p_base int[], p_events int[], p_lines int[], p_status text[], p_error jsonb[],
+  p_mg_item int[], p_mg_id bigint[], p_mg_vt timestamptz[],
+  p_ev_item int[], p_ev_seq int[], p_ev_type text[], p_ev_payload jsonb[],
+  p_st_item int[], p_st_step text[], p_st_status text[], p_st_attempt int[], p_st_waits int[],
+  p_st_live int[], p_st_seq int[],
+  p_lg_item int[], p_lg_ord int[], p_lg_level smallint[], p_lg_message text[], p_lg_attrs jsonb[],
+  p_sd_item int[], p_sd_message jsonb[],
+  p_tm_item int[], p_tm_kind text[], p_tm_step text[], p_tm_attempt int[], p_tm_due timestamptz[],
+  p_tm_message jsonb[],
+  p_dl_item int[], p_dl_message jsonb[])
+returns table (item int, outcome text, last_seq int, tail jsonb)
+language plpgsql security definer set search_path = ''
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  v_project uuid[]; v_last int[]; v_log int[]; v_running boolean[];
+  v_ok boolean[];    -- write all of the item
+  v_drop boolean[];  -- delete its messages
+  v_all boolean;
+  v_n int; v_held int;
+begin
+  -- 1. the runs, in their order
+  select array_agg(x.project_id), array_agg(x.last_seq), array_agg(x.log_seq), array_agg(x.running),
+         array_agg(x.running and (x.events = 0 or x.last_seq = x.base)),
+         array_agg(not x.running or x.events = 0 or x.last_seq = x.base)
+    into v_project, v_last, v_log, v_running, v_ok, v_drop
+    from (select r.project_id, r.last_seq, r.log_seq, r.status = 'running' as running,
+                 i.base, i.events
+            from unnest(p_run, p_base, p_events) i(run, base, events)
+            join meshhook.runs r on r.id = i.run
+           order by r.id for no key update of r) x;
+  if coalesce(cardinality(v_ok), 0) <> cardinality(p_run) then
+    -- some run is gone: its messages say which project they counted for
+    select array_agg(coalesce(r.project_id, (select (q.message ->> 'p')::uuid
+             from unnest(p_mg_item, p_mg_id) m(item, id) join pgmq.q_mh_work q on q.msg_id = m.id
+            where m.item = i.ord limit 1)) order by i.ord),
+           array_agg(coalesce(r.last_seq, 0) order by i.ord),
+           array_agg(coalesce(r.log_seq, 0) order by i.ord),
+           array_agg(coalesce(r.status = 'running', false) order by i.ord)
+      into v_project, v_last, v_log, v_running
+      from unnest(p_run) with ordinality i(run, ord) left join meshhook.runs r on r.id = i.run;
+    select array_agg(v_running[i] and (p_events[i] = 0 or v_last[i] = p_base[i]) order by i),
+           array_agg(not v_running[i] or p_events[i] = 0 or v_last[i] = p_base[i] order by i)
+      into v_ok, v_drop from generate_subscripts(p_run, 1) i;
+  end if;
+  v_all := not (false = any (v_ok));
+
+  -- 2. their messages, only where the lease is still ours
+  delete from pgmq.q_mh_work q using unnest(p_mg_item, p_mg_id, p_mg_vt) m(item, id, vt)
+   where q.msg_id = m.id and q.vt = m.vt and v_drop[m.item];
+  get diagnostics v_n = row_count;
+  v_held := cardinality(p_mg_id);
+  if not v_all then
+    v_held := (select count(*) from unnest(p_mg_item) m where v_drop[m]);
+  end if;
+  if v_n <> v_held then
+    raise exception 'a lease is not held any more' using errcode = 'MH001';
+  end if;
+
+  -- 3. events, projection, lines, run rows
+  insert into meshhook.run_events (run_id, seq, project_id, type, payload)
+    select p_run[e.item], e.seq, v_project[e.item], e.type, e.payload
+      from unnest(p_ev_item, p_ev_seq, p_ev_type, p_ev_payload) e(item, seq, type, payload)
+     where v_ok[e.item];
+  insert into meshhook.steps as s (run_id, project_id, step, status, attempt, waits, live, seq)
+    select p_run[x.item], v_project[x.item], x.step, x.status, x.attempt, x.waits, x.live, x.seq
+      from unnest(p_st_item, p_st_step, p_st_status, p_st_attempt, p_st_waits, p_st_live, p_st_seq)
+           x(item, step, status, attempt, waits, live, seq)
+     where v_ok[x.item]
+  on conflict (run_id, step) do update set status = excluded.status, attempt = excluded.attempt,
+    waits = excluded.waits, live = excluded.live, seq = excluded.seq;
+  insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
+    select p_run[l.item], v_log[l.item] + l.ord, v_project[l.item], l.level, l.message, l.attrs
+      from unnest(p_lg_item, p_lg_ord, p_lg_level, p_lg_message, p_lg_attrs)
+           l(item, ord, level, message, attrs)
+     where v_ok[l.item];
+  update meshhook.runs r set last_seq = r.last_seq + x.events, log_seq = r.log_seq + x.lines,
+         status = coalesce(x.status, r.status), error = coalesce(x.error, r.error),
+         ended_at = case when x.status is null then r.ended_at else now() end,
+         final_log_seq = case when x.status is null then r.final_log_seq else r.log_seq + x.lines end
+    from unnest(p_run, p_events, p_lines, p_status, p_error, v_ok)
+         x(run, events, lines, status, error, ok)
+   where r.id = x.run and x.ok and x.events > 0;
+
+  -- 4. timers
+  if cardinality(p_tm_item) > 0 then
+    insert into meshhook_engine.timers as t (run_id, kind, step, attempt, due_at, project_id, message)
+      select p_run[x.item], x.kind, x.step, x.attempt, x.due, v_project[x.item],
+             x.message || jsonb_build_object('p', v_project[x.item], 'r', p_run[x.item])
+        from unnest(p_tm_item, p_tm_kind, p_tm_step, p_tm_attempt, p_tm_due, p_tm_message)
+             x(item, kind, step, attempt, due, message)
+       where v_ok[x.item]
+    on conflict (run_id, kind, step, attempt) do nothing;
+  end if;
+  if cardinality(array_remove(p_status, null)) > 0 then
+    delete from meshhook_engine.timers t using unnest(p_run, p_status, v_ok) x(run, status, ok)
+     where t.run_id = x.run and x.status is not null and x.ok;
+  end if;
+
+  -- 5. the queue; in the common case one project sends no more than was deleted
+  if v_all and v_project[1] = all (v_project) and cardinality(p_sd_item) <= v_n then
+    insert into pgmq.q_mh_work (vt, message)
+      select clock_timestamp(), s.message || jsonb_build_object('p', v_project[1], 'r', p_run[s.item])
+        from unnest(p_sd_item, p_sd_message) s(item, message);
+    if cardinality(p_sd_item) < v_n then
+      perform meshhook_engine.admission_add(v_project[1:1], p_slot,
+        array[cardinality(p_sd_item) - v_n]);
+    end if;
+  else
+    perform meshhook_engine.commit_send(p_slot, v_project, p_run,
+      array(select m from unnest(p_mg_item) m where v_drop[m]),
+      array(select s from unnest(p_sd_item) s where v_ok[s]),
+      array(select s.message from unnest(p_sd_item, p_sd_message) s(item, message) where v_ok[s.item]));
+  end if;
+  if cardinality(p_dl_item) > 0 then
+    insert into pgmq.q_mh_dead (vt, message)
+      select clock_timestamp(), d.message || jsonb_build_object('p', v_project[d.item], 'r', p_run[d.item])
+        from unnest(p_dl_item, p_dl_message) d(item, message) where v_ok[d.item];
+  end if;
+  insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+    select v_project[e.item], e.type, count(*)
+      from unnest(p_ev_item, p_ev_type) e(item, type) where v_ok[e.item] group by 1, 2;
+
+  if v_all then
+    return;
+  end if;
+  return query
+    select i, case when v_running[i] then 'stale' else 'resolved' end, v_last[i],
+           case when v_running[i] then (select jsonb_agg(jsonb_build_object('seq', e.seq,
+               'type', e.type, 'payload', e.payload) order by e.seq)
+             from meshhook.run_events e where e.run_id = p_run[i] and e.seq > p_base[i]) end
+      from generate_subscripts(p_run, 1) i where not v_ok[i];
+end $$;
+comment on function meshhook_engine.commit is
+  'Records a batch of decided items in one transaction (docs/decisions/0001; the comment above the function has the parameters). Returns a row for each item that was not applied: stale with the missed events, or resolved. MH001: a lease is not held any more, nothing was written.';
+
