@@ -48,6 +48,7 @@ arena_reset(struct arena *a)
 {
 	struct arena_block *b = a->head;
 
+	a->over = 0;
 	if (b == NULL)
 		return;
 	free_blocks(b->next);
@@ -70,8 +71,10 @@ add_block(struct arena *a, size_t need)
 		size = need;
 	if (a->cap != 0 && a->used + size > a->cap) {
 		size = need;
-		if (a->used + size > a->cap)
+		if (a->used + size > a->cap) {
+			a->over = 1;
 			return -1;
+		}
 	}
 	b = xmalloc(sizeof(*b) + size);
 	b->next = a->head;

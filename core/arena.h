@@ -20,6 +20,7 @@ struct arena {
 	char *at, *end;           /* free space in head */
 	size_t used;              /* bytes in all blocks */
 	size_t cap;               /* 0: none */
+	int over;                 /* an allocation was refused */
 };
 
 /* A borrowed run of bytes; not NUL-terminated unless said. */
