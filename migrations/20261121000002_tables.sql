@@ -97,7 +97,7 @@ create index runs_workflow on meshhook.runs (workflow_id, id desc);
 create table meshhook.steps (
   run_id uuid not null,
   project_id uuid not null,
-  step text not null,
+  step text collate "C" not null,
   status text not null check (status in
     ('pending', 'scheduled', 'waiting', 'succeeded', 'failed', 'skipped')),
   attempt int not null default 0,

@@ -345,7 +345,7 @@ begin
   perform set_config('synchronous_commit', 'off', true);
   return query
     update pgmq.q_mh_work q set vt = v_vt
-      from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and q.vt = m.vt
+      from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and (q.vt = m.vt) is true
     returning q.msg_id, q.vt;
 end $$;
 comment on function meshhook_engine.extend is
@@ -360,7 +360,7 @@ declare
 begin
   perform set_config('synchronous_commit', 'off', true);
   update pgmq.q_mh_work q set vt = clock_timestamp(), read_ct = greatest(q.read_ct - 1, 0)
-    from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and q.vt = m.vt;
+    from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and (q.vt = m.vt) is true;
   get diagnostics n = row_count;
   return n;
 end $$;
@@ -409,7 +409,8 @@ comment on function meshhook_engine.commit_send is
 -- Record what a batch of items came to. Parallel arrays; *_item is an item's index from 1, and
 -- items are sorted by run. Per item: p_run, p_base (the last_seq it was decided on), p_events and
 -- p_lines (how many it appends), p_status and p_error (null unless the run ends).
--- Event seqs are p_base + 1 ...; a line's place in its item is p_lg_ord, from 1.
+-- Event seqs are p_base + 1 ...; a line's place in its item is p_lg_ord, from 1. p_st_new: this
+-- step can't have a row yet (one edge in, first attempt, no timer); false is always right, and slower.
 --
 -- Answers one row an item that was not applied: 'stale' (the run moved: tail has the events after
 -- p_base; nothing was written), 'resolved' (the run is over or gone: the item's messages are
@@ -420,7 +421,7 @@ create function meshhook_engine.commit(p_slot int,
   p_mg_item int[], p_mg_id bigint[], p_mg_vt timestamptz[],
   p_ev_item int[], p_ev_seq int[], p_ev_type text[], p_ev_payload jsonb[],
   p_st_item int[], p_st_step text[], p_st_status text[], p_st_attempt int[], p_st_waits int[],
-  p_st_live int[], p_st_seq int[],
+  p_st_live int[], p_st_seq int[], p_st_new boolean[],
   p_lg_item int[], p_lg_ord int[], p_lg_level smallint[], p_lg_message text[], p_lg_attrs jsonb[],
   p_sd_item int[], p_sd_message jsonb[],
   p_tm_item int[], p_tm_kind text[], p_tm_step text[], p_tm_attempt int[], p_tm_due timestamptz[],
@@ -465,7 +466,7 @@ begin
 
   -- 2. their messages, only where the lease is still ours
   delete from pgmq.q_mh_work q using unnest(p_mg_item, p_mg_id, p_mg_vt) m(item, id, vt)
-   where q.msg_id = m.id and q.vt = m.vt and v_drop[m.item];
+   where q.msg_id = m.id and (q.vt = m.vt) is true and v_drop[m.item]; -- is true: by msg_id, not by vt
   get diagnostics v_n = row_count;
   v_held := cardinality(p_mg_id);
   if not v_all then
@@ -480,13 +481,20 @@ begin
     select p_run[e.item], e.seq, v_project[e.item], e.type, e.payload
       from unnest(p_ev_item, p_ev_seq, p_ev_type, p_ev_payload) e(item, seq, type, payload)
      where v_ok[e.item];
-  insert into meshhook.steps as s (run_id, project_id, step, status, attempt, waits, live, seq)
+  insert into meshhook.steps (run_id, project_id, step, status, attempt, waits, live, seq)
     select p_run[x.item], v_project[x.item], x.step, x.status, x.attempt, x.waits, x.live, x.seq
-      from unnest(p_st_item, p_st_step, p_st_status, p_st_attempt, p_st_waits, p_st_live, p_st_seq)
-           x(item, step, status, attempt, waits, live, seq)
-     where v_ok[x.item]
-  on conflict (run_id, step) do update set status = excluded.status, attempt = excluded.attempt,
-    waits = excluded.waits, live = excluded.live, seq = excluded.seq;
+      from unnest(p_st_item, p_st_step, p_st_status, p_st_attempt, p_st_waits, p_st_live, p_st_seq,
+                  p_st_new) x(item, step, status, attempt, waits, live, seq, fresh)
+     where v_ok[x.item] and x.fresh;
+  if false = any (p_st_new) then
+    insert into meshhook.steps as s (run_id, project_id, step, status, attempt, waits, live, seq)
+      select p_run[x.item], v_project[x.item], x.step, x.status, x.attempt, x.waits, x.live, x.seq
+        from unnest(p_st_item, p_st_step, p_st_status, p_st_attempt, p_st_waits, p_st_live, p_st_seq,
+                    p_st_new) x(item, step, status, attempt, waits, live, seq, fresh)
+       where v_ok[x.item] and not x.fresh
+    on conflict (run_id, step) do update set status = excluded.status, attempt = excluded.attempt,
+      waits = excluded.waits, live = excluded.live, seq = excluded.seq;
+  end if;
   insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
     select p_run[l.item], v_log[l.item] + l.ord, v_project[l.item], l.level, l.message, l.attrs
       from unnest(p_lg_item, p_lg_ord, p_lg_level, p_lg_message, p_lg_attrs)
