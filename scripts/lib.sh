@@ -63,6 +63,13 @@ as_postgres() {
 	fi
 }
 
+# Print the inode of the socket that listens on TCP port $1, if any.
+listener_inode() {
+	awk -v port="$(printf '%04X' "$1")" \
+		'$4 == "0A" && $2 ~ ":" port "$" { print $10; exit }' \
+		/proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
 # The folder of what is downloaded and unpacked: .stack in the checkout, or,
 # where the user who runs Postgres may not enter the checkout (root's home),
 # a folder under /var/tmp that belongs to this checkout alone.
