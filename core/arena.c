@@ -136,7 +136,7 @@ arena_grow(struct arena *a, void *old, size_t old_n, size_t new_n, size_t size)
 		return old;
 	}
 	p = arena_alloc(a, want);
-	if (p != NULL && old_n > 0)
+	if (p != NULL && old != NULL)
 		memcpy(p, old, old_n * size);
 	return p;
 }

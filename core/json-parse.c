@@ -461,7 +461,7 @@ parse_word(struct parser *ps, char *p, struct json *out)
 static char *
 parse_value(struct parser *ps, char *p, struct json *out)
 {
-	struct str s;
+	struct str s = { 0 };
 
 	if (*p == '"') {
 		p = parse_string(ps, p, &s);

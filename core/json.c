@@ -106,10 +106,11 @@ static struct json *
 scalar(struct arena *a, enum json_type type, struct str s)
 {
 	struct json *v = arena_alloc(a, sizeof(*v) + s.n + 1);
-	char *bytes = (char *)(v + 1);
+	char *bytes;
 
 	if (v == NULL)
 		return NULL;
+	bytes = (char *)(v + 1);
 	if (s.n > 0)
 		memcpy(bytes, s.s, s.n);
 	bytes[s.n] = '\0';
