@@ -20,6 +20,10 @@ const char *time_format(int64_t ms, char out[TIME_TEXT]);
  * timestamptz ("2026-11-21 04:00:00.123+00"). -1 when it is neither. */
 int time_parse(struct str s, int64_t *ms);
 
+/* The three formats of an HTTP date (RFC 9110, 5.6.7); a two-digit year is
+ * the one within 50 years of now. */
+int time_parse_http(struct str s, int64_t now_ms, int64_t *ms);
+
 /* "250ms", "1.5s", "10m", "2h", "7d", or ISO 8601 "PT1M30S". Milliseconds. */
 int duration_parse(struct str s, int64_t *ms);
 /* "41 ms", "1.2 s", "3 min 20 s": for people. */

@@ -34,6 +34,18 @@ civil_from_days(int64_t z, int64_t *y, int64_t *m, int64_t *d)
 	*y = yoe + era * 400 + (*m <= 2);
 }
 
+static int
+date_valid(int64_t y, int64_t m, int64_t d)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30,
+		31 };
+	int leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+
+	if (m < 1 || m > 12 || d < 1)
+		return 0;
+	return d <= days[m - 1] + (m == 2 && leap);
+}
+
 const char *
 time_format(int64_t ms, char out[TIME_TEXT])
 {
@@ -101,8 +113,7 @@ offset_ms(const char **p, const char *end, int64_t *out)
 		sign = -1;
 	if (eat(p, end, "+-") < 0 || digits(p, end, 2, &h) < 0)
 		return -1;
-	eat(p, end, ":");
-	if (*p < end && digits(p, end, 2, &m) < 0)
+	if ((eat(p, end, ":") == 0 || *p < end) && digits(p, end, 2, &m) < 0)
 		return -1;
 	*out = sign * (h * 60 + m) * 60000;
 	return h > 23 || m > 59 ? -1 : 0;
@@ -121,8 +132,7 @@ time_parse(struct str s, int64_t *ms)
 	    digits(&p, end, 2, &mi) < 0 || eat(&p, end, ":") < 0 ||
 	    digits(&p, end, 2, &sec) < 0)
 		return -1;
-	if (mo < 1 || mo > 12 || d < 1 || d > 31 || h > 23 || mi > 59 ||
-	    sec > 60)
+	if (!date_valid(y, mo, d) || h > 23 || mi > 59 || sec > 60)
 		return -1;
 	if (eat(&p, end, ".") == 0)
 		frac = fraction_ms(&p, end);
@@ -131,6 +141,107 @@ time_parse(struct str s, int64_t *ms)
 	*ms = ((days_from_civil(y, mo, d) * 24 + h) * 60 + mi) * 60000 +
 	    sec * 1000 + frac - off;
 	return 0;
+}
+
+/* An HTTP date, field by field; a pattern letter reads one of them. */
+struct http_date {
+	int64_t y, mo, d, h, mi, sec;
+};
+
+static int
+month_name(const char **p, const char *end, int64_t *out)
+{
+	static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+	for (int i = 0; end - *p >= 3 && i < 12; i++) {
+		if (memcmp(*p, names + i * 3, 3) == 0) {
+			*p += 3;
+			*out = i + 1;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+/* Two digits, or a blank and one (asctime). */
+static int
+padded_day(const char **p, const char *end, int64_t *out)
+{
+	if (eat(p, end, " ") == 0)
+		return digits(p, end, 1, out);
+	return digits(p, end, 2, out);
+}
+
+/* w: name of a day, n: of a month; Y y: 4 or 2 digits of a year; d e: day of
+ * month; T: time. Anything else stands for itself. */
+static int
+http_date_field(char c, const char **p, const char *end, struct http_date *t)
+{
+	switch (c) {
+	case 'w':
+		while (*p < end && ((**p | 0x20) >= 'a' && (**p | 0x20) <= 'z'))
+			(*p)++;
+		return 0;
+	case 'n':
+		return month_name(p, end, &t->mo);
+	case 'Y':
+		return digits(p, end, 4, &t->y);
+	case 'y':
+		return digits(p, end, 2, &t->y);
+	case 'd':
+		return digits(p, end, 2, &t->d);
+	case 'e':
+		return padded_day(p, end, &t->d);
+	case 'T':
+		if (digits(p, end, 2, &t->h) < 0 || eat(p, end, ":") < 0 ||
+		    digits(p, end, 2, &t->mi) < 0 || eat(p, end, ":") < 0)
+			return -1;
+		return digits(p, end, 2, &t->sec);
+	default:
+		return eat(p, end, (char[]){ c, '\0' });
+	}
+}
+
+static int64_t
+full_year(int64_t two_digits, int64_t now_ms)
+{
+	int64_t this_year, m, d, y;
+
+	civil_from_days(now_ms / 86400000, &this_year, &m, &d);
+	y = this_year - this_year % 100 + two_digits;
+	if (y > this_year + 50)
+		return y - 100;
+	return y + 50 <= this_year ? y + 100 : y;
+}
+
+int
+time_parse_http(struct str s, int64_t now_ms, int64_t *ms)
+{
+	static const char *const formats[] = { "w, d n Y T |GMT",
+		"w, d-n-y T |GMT", "w n e T Y" };
+
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		const char *p = s.s, *end = s.s + s.n, *f = formats[i];
+		struct http_date t = { 0 };
+
+		while (*f != '\0' && *f != '|' &&
+		    http_date_field(*f, &p, end, &t) == 0)
+			f++;
+		if (*f == '|' && end - p == 3 && memcmp(p, f + 1, 3) == 0)
+			p = end;
+		else if (*f != '\0')
+			continue;
+		if (i == 1)
+			t.y = full_year(t.y, now_ms);
+		if (p != end || !date_valid(t.y, t.mo, t.d) || t.h > 23 ||
+		    t.mi > 59 || t.sec > 60)
+			return -1;
+		*ms = (days_from_civil(t.y, t.mo, t.d) * 86400 + t.h * 3600 +
+			  t.mi * 60 + t.sec) *
+		    1000;
+		return 0;
+	}
+	return -1;
 }
 
 static const struct unit {
