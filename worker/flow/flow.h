@@ -18,8 +18,9 @@
 #include "core/json.h"
 #include "core/retry.h"
 
-struct expr;
-struct template;
+union node_config;
+
+enum { FLOW_NODES = 20000, FLOW_EDGES = 60000 };
 
 enum node_type {
 	NODE_WEBHOOK,
@@ -37,34 +38,42 @@ enum { PORT_SUCCESS = 0, PORT_ERROR = 1, PORT_CASE = 2 /* and up */ };
 
 struct edge {
 	uint32_t to;
-	uint16_t port;
+	uint16_t port; /* PORT_CASE + n_cases is a branch's "else" */
 };
 
 struct node {
 	struct str id;
 	enum node_type type;
+	unsigned is_join : 1; /* edges from more than one step: a row counts */
+	/* Joins, and steps behind which very many joins lie: when all their edges
+	 * are dead they are skipped by a message of their own, so that what
+	 * the end of one step may move is bounded. */
+	unsigned skip_by_message : 1;
+	unsigned on_error : 1; /* an edge leaves by "error" */
+	unsigned reads_input : 1;
 	const struct edge *out;
 	uint32_t n_out;
-	uint32_t n_in; /* > 1: a join, counted in a row of steps */
-	union node_config *config; /* by type; worker/flow/node.c knows it */
-	struct retry_policy retry; /* max_attempts 1 unless it says so */
-	/* What the message of this step says (decisions/0001): closed over the
-	 * steps that are inlined behind it. Indexes of nodes. */
-	const uint32_t *reads;
+	uint32_t n_in;
+	const union node_config
+	    *config; /* by type; worker/flow/node.c knows it */
+	const struct retry_policy *retry; /* NULL: one attempt */
+	/* Sorted indexes of nodes; of the step alone (message_make closes over
+	 * what is inlined behind it). */
+	const uint32_t *reads; /* steps whose output its templates name */
 	uint32_t n_reads;
-	const uint32_t *joins;
+	const uint32_t
+	    *joins; /* rows that its end may move; n_nodes: the end */
 	uint32_t n_joins;
-	int reads_input;
 };
 
 struct flow {
 	struct str name;
+	/* One more than n_nodes: the last one, "$end", is where the edges of all
+	 * steps without successors lead. When they are resolved the run ends. */
 	const struct node *nodes;
 	uint32_t n_nodes;
 	const struct json *definition;
-	int64_t deadline_ms; /* of a run; 0: none */
-	/* private: id -> index */
-	const uint32_t *by_id;
+	const struct json *ids; /* private: id -> index */
 };
 
 struct problem {
@@ -78,14 +87,18 @@ struct problems {
 	uint32_t n, room;
 };
 
-/* 0 and *out, or -1 and at least one problem. Caps: 10,000 nodes (more for
- * benches by limits), 1 MiB of text, 64 levels. */
+/* 0 and *out, or -1 and at least one problem (at most 100 are reported). */
 int flow_parse(struct arena *a, const struct json *definition,
     struct flow **out, struct problems *problems);
 
-/* The node's index; -1: no such id. */
+/* The node's index; -1: no such id. "$end" is n_nodes. */
 int32_t flow_find(const struct flow *flow, struct str id);
 const char *node_type_name(enum node_type type);
+static inline int
+node_is_trigger(const struct node *node)
+{
+	return node->type == NODE_WEBHOOK || node->type == NODE_MANUAL;
+}
 
 /*
  * The plan that publishing stores: for each trigger, what start_run appends

@@ -5,11 +5,15 @@
  * the outcome into the fact that run_evolve folds. Pure.
  */
 #include "worker/flow/flow.h"
+#include "worker/flow/run.h"
 
-/* What templates see. outputs[i] belongs to flow->nodes[which[i]]. */
+/* What templates see. outputs[i] belongs to flow->nodes[which[i]], NULL when
+ * the step has none (skipped, or not there yet): null. What a step reads and
+ * which[] doesn't name is not loaded. */
 struct context {
-	const struct json *input;
-	const struct json *run; /* {id, workflow, version, started_at, trigger} */
+	const struct json *input; /* NULL: not loaded */
+	const struct json
+	    *run; /* {id, workflow, version, started_at, trigger} */
 	const uint32_t *which;
 	const struct json **outputs;
 	uint32_t n_outputs;
@@ -36,7 +40,7 @@ struct http_step {
 };
 
 struct log_line {
-	int level; /* as meshhook.logs.level */
+	int level; /* as meshhook.logs.level: 9 info, 13 warn, 17 error */
 	struct str message;
 	const struct json *attrs; /* NULL: none */
 };
@@ -53,10 +57,10 @@ struct effect {
 
 /* What came of a try, from the HTTP executor. */
 struct http_result {
-	int status; /* 0: none came */
+	int status;       /* 0: none came */
 	const char *code; /* "HTTP503", "ETIMEDOUT", "SSRF", ... */
 	const char *message;
-	int retryable; /* connection level: timeouts, refused, reset */
+	int retryable; /* no whole answer, may pass: timeouts, refused, reset */
 	int64_t took_ms;
 	int64_t retry_after_ms; /* -1: not said */
 	const struct header *headers;
@@ -68,27 +72,34 @@ struct http_result {
 /* Can this step run in the item of the step before it (decisions/0001)? */
 int node_is_inline(const struct node *node);
 
-/* input_missing: the slice lacks something that the node reads. */
+/* The slice lacks an output that the step reads: don't inline it. */
 enum { NODE_OUT_NOT_LOADED = 1 };
 int node_begin(struct arena *a, const struct flow *flow, uint32_t node,
     const struct context *context, int64_t now_ms, struct effect *out,
     struct error *err);
 
+struct event;
 /*
- * The fact that a try makes: step.succeeded {step, attempt, output} or
- * step.failed {step, attempt, code, message, retryable, status, at, random,
- * retry_after_ms, output}; and the line a person reads ("POST https://... answered
- * 503 in 41 ms, attempt 2 of 5, next in 1.2 s").
+ * The fact that an effect other than HTTP makes: step.succeeded, step.waiting
+ * or step.failed. at_ms: the database's clock.
  */
-struct try {
-	uint32_t node;
-	int32_t attempt;
-	int64_t at_ms;    /* the database's clock */
-	uint64_t random;  /* for the jitter */
-	const char *what; /* "POST https://api.example.com/x", redacted */
+void node_done(struct arena *a, const struct flow *flow,
+    const struct message *message, const struct effect *effect, int64_t at_ms,
+    struct event *out);
+
+/*
+ * The fact that a try makes, step.succeeded or step.failed, and the line a
+ * person reads ("POST https://... answered 503 in 41 ms, attempt 2 of 5, next
+ * in 1.2 s").
+ */
+struct
+try {
+	const struct message *message;
+	int64_t at_ms;       /* the database's clock, when it ended */
+	int64_t deadline_ms; /* the message's, or begin + http.deadline_ms; 0 */
+	uint64_t random;     /* for the jitter */
+	const char *what;    /* "POST https://api.example.com/x", redacted */
 	const struct http_result *result;
 };
-struct event;
-int node_http_done(struct arena *a, const struct flow *flow,
-    const struct try *try, struct event *out, struct log_line *line,
-    struct error *err);
+void node_http_done(struct arena *a, const struct flow *flow,
+    const struct try *try, struct event *out, struct log_line *line);
