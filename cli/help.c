@@ -96,18 +96,10 @@ help_overview(const struct out *out)
 		noun = (*c)->noun;
 		print_line(out, *c);
 	}
-	fputs("
-	      meshhook help COMMAND explains one,
-	      with examples;
-	      what is listed or
-	      "
-	      "shown takes
-		      - o text |
-		  table | json | csv.All settings
-	      : "
-		"meshhook help --configuration
-		",
-		out->file);
+	fputs("\nmeshhook help COMMAND explains one, with examples; what is "
+	      "listed or shown takes\n-o text|table|json|csv. "
+	      "All settings: meshhook help --configuration\n",
+	    out->file);
 }
 
 void
