@@ -276,14 +276,21 @@ comment on function meshhook_engine.slice is
   'What the step of this message needs to be decided: {input, outputs: {step: output}, rows: [[step, status, attempt, waits, live, seq]]}, each null when the message doesn''t ask for it (docs/decisions/0001).';
 
 -- Take up to p_qty messages, leased for p_lease_ms, with all that is needed to decide.
--- The first row is a header: msg_id null, vt = now, started_at = when the next timer is due,
--- version_id = where the next round through the backlog begins. A message whose run is over or
--- gone comes with version_id null: commit it as an item without events, and it is deleted.
+-- The first row is a header: msg_id null; vt = the database's now; started_at = when the next timer
+-- is due; version_id and floor = p_after and p_floor of the next call; read_ct = microseconds that
+-- reading the queue took. A message whose run is over or gone comes with version_id null: commit it
+-- as an item without events, and it is deleted.
+--
+-- p_floor: where to begin in the queue's vt index. What lies below was taken, or deleted, when the
+-- floor was learnt, and while some transaction holds an old snapshot every deleted entry there
+-- must be walked again. Null begins at the front, which is always right: a message that became
+-- visible late (sent in a long transaction) is only found so. Call it so as often as it is cheap.
+--
 -- Commits asynchronously: a lease that a crash forgets costs a repeat, never a record.
 create function meshhook_engine.claim(p_qty int, p_lease_ms int, p_slot int default 0,
-  p_after uuid default null)
+  p_after uuid default null, p_floor timestamptz default null)
 returns table (msg_id bigint, vt timestamptz, read_ct int, message jsonb, last_seq int,
-  version_id uuid, started_at timestamptz, trigger text, slice jsonb)
+  version_id uuid, started_at timestamptz, trigger text, slice jsonb, floor timestamptz)
 language plpgsql security definer set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -294,18 +301,25 @@ declare
   v_waiting boolean := exists (select from meshhook_engine.backlog);
   v_ids bigint[]; v_reads int[]; v_messages jsonb[];
   v_more_ids bigint[]; v_more jsonb[];
-  v_after uuid;
+  v_after uuid; v_last timestamptz; v_took int;
 begin
   perform set_config('synchronous_commit', 'off', true);
   -- the ready ones, oldest first; a quarter is for those who wait, whoever else is ready
+  v_left := p_qty - case when v_waiting then p_qty / 4 else 0 end;
   with ready as (
     update pgmq.q_mh_work q set vt = v_vt, read_ct = q.read_ct + 1
-     where q.ctid = any (array(select r.ctid from pgmq.q_mh_work r where r.vt <= v_now
-       order by r.vt limit p_qty - case when v_waiting then p_qty / 4 else 0 end
-       for update skip locked))
-    returning q.msg_id, q.read_ct, q.message)
+      from (select r.ctid, r.vt from pgmq.q_mh_work r
+             where r.vt <= v_now and r.vt >= coalesce(p_floor, '-infinity')
+             order by r.vt limit v_left for update skip locked) r
+     where q.ctid = r.ctid
+    returning q.msg_id, q.read_ct, q.message, r.vt as was)
   select coalesce(array_agg(r.msg_id), '{}'), coalesce(array_agg(r.read_ct), '{}'),
-         coalesce(array_agg(r.message), '{}') into v_ids, v_reads, v_messages from ready r;
+         coalesce(array_agg(r.message), '{}'), max(r.was)
+    into v_ids, v_reads, v_messages, v_last from ready r;
+  v_took := extract(microseconds from clock_timestamp() - v_now);
+  if cardinality(v_ids) < v_left then
+    v_last := v_now;
+  end if;
   v_left := p_qty - cardinality(v_ids);
   if v_left > 0 and exists (select from meshhook_engine.timers t where t.due_at <= v_now) then
     select t.ids, t.messages into v_more_ids, v_more
@@ -320,18 +334,20 @@ begin
     v_ids := v_ids || v_more_ids;
     v_messages := v_messages || v_more;
   end if;
-  return query select null::bigint, v_now, 0, null::jsonb, 0, v_after,
-    (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1), null::text, null::jsonb;
+  return query select null::bigint, v_now, v_took, null::jsonb, 0, v_after,
+    (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1), null::text, null::jsonb,
+    v_last - interval '100 milliseconds';
   return query
     select m.id, v_vt, coalesce(m.reads, 1), m.message, r.last_seq, r.version_id, r.created_at,
            r.trigger,
            case when m.message ?| '{i,o,j}' or m.message ->> 'k' <> 'step'
-                then meshhook_engine.slice(r.id, m.message) end
+                then meshhook_engine.slice(r.id, m.message) end,
+           null::timestamptz
       from unnest(v_ids, v_reads, v_messages) m(id, reads, message)
       left join meshhook.runs r on r.id = (m.message ->> 'r')::uuid and r.status = 'running';
 end $$;
 comment on function meshhook_engine.claim is
-  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice. The first row is a header: vt = the database''s now, started_at = next timer due, version_id = p_after of the next call.';
+  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took.';
 
 -- Keep leases for p_lease_ms more, where the message still has the vt that was given.
 create function meshhook_engine.extend(p_id bigint[], p_vt timestamptz[], p_lease_ms int)
