@@ -98,7 +98,7 @@ int
 cli_read_json(
     struct cli *cli, const char *path, struct json **out, struct error *err)
 {
-	struct str text;
+	struct str text = { 0 };
 
 	if (cli_read(cli, path, &text, err) < 0)
 		return -1;
