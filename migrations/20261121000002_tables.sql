@@ -147,13 +147,14 @@ create table meshhook.channels (
 -- Lines of a user's own transaction, numbered at its commit.
 create table meshhook_engine.staged_logs (
   id bigint generated always as identity primary key,
-  channel_id uuid not null,
   project_id uuid not null,
+  service text not null check (service ~ '^[A-Za-z0-9_.-]{1,64}$' and service <> 'run'),
+  resource text not null check (resource ~ '^[A-Za-z0-9_.-]{0,128}$'),
   ts timestamptz not null default clock_timestamp(),
   level smallint not null,
   message text not null,
   attrs jsonb
-);
+) with (autovacuum_vacuum_scale_factor = 0.02);
 
 -- What must wait. message is what enters the queue when it is due.
 create table meshhook_engine.timers (

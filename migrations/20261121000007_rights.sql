@@ -1,0 +1,120 @@
+-- Who may do what, in one place. Everything is refused first, then granted by name. Partitions
+-- and new functions inherit none of this, and a schema's default privileges can't take back what
+-- PUBLIC gets on every function: a later migration revokes what it creates, and a test walks the
+-- catalogue.
+
+-- Refuse ------------------------------------------------------------------------------------
+
+do $$
+declare
+  everyone constant text := 'public, anon, authenticated, service_role,'
+    ' meshhook_worker, meshhook_gateway, meshhook_monitor';
+  s text;
+  t regclass;
+begin
+  foreach s in array array['meshhook', 'meshhook_engine'] loop
+    execute format('revoke all on schema %I from %s', s, everyone);
+    execute format('revoke all on all tables in schema %I from %s', s, everyone);
+    execute format('revoke all on all sequences in schema %I from %s', s, everyone);
+    execute format('revoke all on all routines in schema %I from %s', s, everyone);
+    for t in select oid from pg_class
+      where relnamespace = s::regnamespace and relkind in ('r', 'p') loop
+      execute format('alter table %s enable row level security', t);
+    end loop;
+  end loop;
+end
+$$;
+alter table pgmq.q_mh_work enable row level security;
+alter table pgmq.q_mh_dead enable row level security;
+
+-- Functions: the whole list. Every overload of a name. ----------------------------------
+
+grant usage on schema meshhook to authenticated, service_role;
+grant usage on schema meshhook_engine to
+  authenticated, service_role, meshhook_worker, meshhook_gateway, meshhook_monitor;
+
+do $$
+declare
+  g record;
+  f regprocedure;
+begin
+  for g in select * from (values
+    ('authenticated', 'meshhook', '{add_member, cancel_run, log, purge_project, push_workflow,
+      remove_member, set_role, start_run}'::text[]),
+    ('authenticated', 'meshhook_engine', '{cancel_run_as_member, log_as_member, my_projects,
+      project_id, purge_project_as_member, start_run_as_member, uuid7}'),
+    ('service_role', 'meshhook', '{add_member, cancel_run, create_project, log, purge_project,
+      push_workflow, remove_member, set_role, start_run}'),
+    ('service_role', 'meshhook_engine', '{cancel_run, log, project_id, purge_project, start_run,
+      uuid7}'),
+    ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
+      extend, goodbye, heartbeat, load_version, release, schema_info}'),
+    ('meshhook_gateway', 'meshhook_engine', '{find_endpoint, goodbye, heartbeat, intake,
+      schema_info}'),
+    ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions, goodbye,
+      heartbeat, schema_info}')
+  ) as t (role, schema, names) loop
+    for f in select oid from pg_proc
+      where pronamespace = g.schema::regnamespace and proname = any (g.names) loop
+      execute format('grant execute on function %s to %I', f, g.role);
+    end loop;
+  end loop;
+end
+$$;
+
+-- Tables ------------------------------------------------------------------------------------
+
+grant select on meshhook.projects, meshhook.members, meshhook.workflows, meshhook.versions,
+  meshhook.endpoints, meshhook.runs, meshhook.steps, meshhook.run_events, meshhook.logs,
+  meshhook.channels, meshhook.counters, meshhook.audit_log to authenticated, service_role;
+grant select on meshhook.workers to service_role;
+
+grant update (name) on meshhook.projects to authenticated, service_role;
+grant insert (slug, name, window_size), update (window_size) on meshhook.projects to service_role;
+grant insert (project_id, user_id, role), update (role), delete on meshhook.members
+  to authenticated, service_role;
+grant insert (project_id, name, draft), update (draft), delete on meshhook.workflows
+  to authenticated, service_role;
+grant update (enabled, max_body_bytes) on meshhook.endpoints to authenticated, service_role;
+
+-- Policies: by membership, found once a statement. service_role bypasses them. --------------
+
+create policy seen_by_members on meshhook.projects for select to authenticated
+  using (id = any ((select meshhook_engine.my_projects('viewer'))::uuid[]));
+create policy named_by_admins on meshhook.projects for update to authenticated
+  using (id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+
+do $$
+declare
+  t text;
+begin
+  foreach t in array array['members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
+    'run_events', 'logs', 'channels', 'counters'] loop
+    execute format('create policy seen_by_members on meshhook.%I for select to authenticated'
+      ' using (project_id = any ((select meshhook_engine.my_projects(''viewer''))::uuid[]))', t);
+  end loop;
+end
+$$;
+create policy seen_by_admins on meshhook.audit_log for select to authenticated
+  using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+
+-- Owners are made, changed and removed by owners only; anyone may leave.
+create policy added_by_admins on meshhook.members for insert to authenticated
+  with check (project_id = any ((select meshhook_engine.my_projects('owner'))::uuid[])
+    or role <> 'owner' and project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+create policy changed_by_admins on meshhook.members for update to authenticated
+  using (project_id = any ((select meshhook_engine.my_projects('owner'))::uuid[])
+    or role <> 'owner' and project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+create policy removed_by_admins on meshhook.members for delete to authenticated
+  using (user_id = (select auth.uid())
+    or project_id = any ((select meshhook_engine.my_projects('owner'))::uuid[])
+    or role <> 'owner' and project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+
+create policy drafted_by_editors on meshhook.workflows for insert to authenticated
+  with check (project_id = any ((select meshhook_engine.my_projects('editor'))::uuid[]));
+create policy changed_by_editors on meshhook.workflows for update to authenticated
+  using (project_id = any ((select meshhook_engine.my_projects('editor'))::uuid[]));
+create policy removed_by_admins on meshhook.workflows for delete to authenticated
+  using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+create policy switched_by_admins on meshhook.endpoints for update to authenticated
+  using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
