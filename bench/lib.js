@@ -7,6 +7,8 @@ const { execFileSync, spawn } = require('node:child_process');
 const { createRequire } = require('node:module');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
+const http = require('node:http');
+const net = require('node:net');
 const path = require('node:path');
 
 const root = path.resolve(__dirname, '..');
@@ -164,6 +166,108 @@ async function stepRate(db, seconds) {
   return (b - a) / (Number(process.hrtime.bigint() - t) / 1e9);
 }
 
+// A webhook's request, signed as Standard Webhooks 1.0 says, as bytes for a keep-alive connection.
+function signedRequest(port, hook, secret, id, body) {
+  const at = Math.floor(Date.now() / 1000);
+  const mac = crypto.createHmac('sha256', Buffer.from(secret.replace(/^whsec_/, ''), 'base64'))
+    .update(`${id}.${at}.${body}`).digest('base64');
+  return Buffer.from(`POST /hooks/${hook} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n` +
+    `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+    `webhook-id: ${id}\r\nwebhook-timestamp: ${at}\r\nwebhook-signature: v1,${mac}\r\n\r\n${body}`);
+}
+
+// One keep-alive connection; send(bytes) resolves with {status, body} of the next response.
+function connection(port) {
+  const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
+  const waiting = [];
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += chunk.toString('latin1');
+    for (;;) {
+      const head = text.indexOf('\r\n\r\n');
+      if (head < 0) return;
+      const length = Number(/content-length: *(\d+)/i.exec(text.slice(0, head))?.[1] ?? 0);
+      if (text.length < head + 4 + length) return;
+      const reply = { status: Number(text.slice(9, 12)), body: text.slice(head + 4, head + 4 + length) };
+      text = text.slice(head + 4 + length);
+      waiting.shift()(reply);
+    }
+  });
+  const broken = () => { while (waiting.length) waiting.shift()({ status: 0, body: '' }); };
+  socket.on('error', broken);
+  socket.on('close', broken);
+  return {
+    send: (bytes) => new Promise((resolve) => { waiting.push(resolve); socket.write(bytes); }),
+    end: () => socket.destroy(),
+  };
+}
+
+// A target that answers 200 and says when each Idempotency-Key arrived (ms, performance.now()).
+async function target(delay = 0) {
+  const arrived = new Map();
+  const server = http.createServer({ keepAliveTimeout: 60000 }, (req, res) => {
+    arrived.set(req.headers['idempotency-key'], performance.now());
+    req.resume();
+    const answer = () => { res.setHeader('content-type', 'application/json'); res.end('{"ok":true}'); };
+    if (delay) setTimeout(answer, delay); else answer();
+  });
+  await new Promise((r) => server.listen(0, '127.0.0.1', 4096, r));
+  return {
+    port: server.address().port, arrived,
+    of: (runId) => { for (const [k, t] of arrived) if (k.includes(runId)) return t; return undefined; },
+    end: () => { server.closeAllConnections(); server.close(); },
+  };
+}
+
+// hook -> http_call to the target
+const caller = (name, port) => ({
+  name,
+  nodes: [
+    { id: 'hook', type: 'webhook' },
+    { id: 'call', type: 'http_call', method: 'POST', url: `http://127.0.0.1:${port}/`, body: { lead: '{{ input.lead }}' }, timeout: '30s' },
+  ],
+  edges: [{ from: 'hook', to: 'call' }],
+});
+
+// An endpoint for a published workflow; its secret.
+function endpoint(env, project, slug, workflow) {
+  return JSON.parse(run(env, ['endpoint', 'create', slug, workflow, '--project', project, '-o', 'json'])).secret;
+}
+
+async function ready(port) {
+  for (let i = 0; i < 400; i++) {
+    const c = connection(port);
+    const reply = await Promise.race([c.send('GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n'), sleep(1000)]);
+    c.end();
+    if (reply?.status === 200) return;
+    await sleep(25);
+  }
+  throw new Error(`no gateway on port ${port} after 10 s`);
+}
+
+// Webhooks at a steady rate; ms from each 202 to the first byte that its http_call sent.
+async function startLatencies({ port, hook, secret, target: t, rate, n }) {
+  const conns = Array.from({ length: 8 }, () => connection(port));
+  const answered = [];
+  const sent = [];
+  for (let i = 0; i < n; i++) {
+    const due = performance.now() + 1000 / rate;
+    const bytes = signedRequest(port, hook, secret, `msg_${uuid7()}`, '{"lead":"ada"}');
+    sent.push(conns[i % 8].send(bytes).then((reply) => {
+      const at = performance.now();
+      if (reply.status === 202) answered.push([JSON.parse(reply.body).run_id, at]);
+    }));
+    await sleep(Math.max(0, due - performance.now()));
+  }
+  await Promise.all(sent);
+  for (let i = 0; i < 400 && t.arrived.size < answered.length; i++) await sleep(25);
+  conns.forEach((c) => c.end());
+  if (answered.length < n) throw new Error(`${n - answered.length} of ${n} webhooks were not answered with 202`);
+  const late = answered.map(([id, at]) => (t.of(id) ?? Infinity) - at);
+  if (late.includes(Infinity)) throw new Error('a run never called');
+  return late;
+}
+
 async function main(body) {
   const s = stack();
   const db = await connect(s.env.MESHHOOK_STACK_SUPERUSER_DB_URL);
@@ -192,4 +296,5 @@ async function main(body) {
 module.exports = {
   root, binary, quick, note, sleep, median, quantile, figure, stack, connect, run, start, stop, uuid7,
   clean, chain, publish, startRuns, stepsDone, stepRate, main,
+  signedRequest, connection, target, caller, endpoint, ready, startLatencies,
 };
