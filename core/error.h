@@ -17,8 +17,8 @@ enum fault {
 
 struct error {
 	enum fault fault;
-	char code[16];  /* SQLSTATE, "HTTP503", "ENOMEM" */
-	char text[492]; /* "claim: connection lost", outermost context first */
+	char code[20];  /* SQLSTATE, "HTTP503", "unknown-function" */
+	char text[488]; /* "claim: connection lost", outermost context first */
 };
 
 /* Fill *err (which may be NULL) and return -1. */

@@ -12,6 +12,7 @@
  * when the error is set.
  */
 #include "core/json-impl.h"
+#include "core/utf8.h"
 
 #include <stdio.h>
 
@@ -38,34 +39,6 @@ struct parser {
 
 static char *parse_value(struct parser *ps, char *p, struct json *out);
 
-/* Bytes of the UTF-8 sequence at p; 0 when it is none (RFC 3629, 4). */
-static unsigned
-utf8_len(const char *s)
-{
-	const unsigned char *p = (const unsigned char *)s;
-	unsigned lo = 0x80, hi = 0xbf, n;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (p[0] == 0xe0)
-		lo = 0xa0;
-	else if (p[0] == 0xed)
-		hi = 0x9f;
-	else if (p[0] == 0xf0)
-		lo = 0x90;
-	else if (p[0] == 0xf4)
-		hi = 0x8f;
-	if (p[1] < lo || p[1] > hi)
-		return 0;
-	for (unsigned i = 2; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
-}
-
 /* "line 3, column 14: what"; columns count characters. */
 static char *
 fail_at(struct parser *ps, const char *p, const char *what)
@@ -90,7 +63,7 @@ static char *
 fail_expected(struct parser *ps, const char *p, const char *want)
 {
 	unsigned char c = (unsigned char)*p;
-	unsigned n = utf8_len(p);
+	unsigned n = utf8_len(p, PAD);
 	char what[128];
 
 	if (p == ps->text + ps->source.n)
@@ -270,7 +243,7 @@ parse_string(struct parser *ps, char *p, struct str *out)
 		} else if ((unsigned char)*p < 0x20) {
 			return fail_expected(ps, p, "a character or '\"'");
 		} else {
-			n = utf8_len(p);
+			n = utf8_len(p, PAD); /* there always are */
 			if (n == 0)
 				return fail_at(ps, p, "invalid UTF-8");
 			memmove(w, p, n);
