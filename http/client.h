@@ -13,8 +13,8 @@
  * function returns; that function may start and cancel other calls.
  *
  * Redirects are followed as browsers do (303 becomes GET, 307 and 308 keep
- * method and body), each hop guarded again. Authorization and Cookie stay with
- * the first origin; a header marked secret ends the call rather than leave it.
+ * method and body), each hop guarded again. Headers marked secret, and always
+ * Authorization and Cookie, stay with the origin of the request's URL.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -54,7 +54,7 @@ struct http_options {
 	size_t body_limit; /* response bytes read before giving up; 0: 16 MiB */
 	size_t send_cap;   /* request body; 0: 16 MiB */
 	int64_t timeout_ms, connect_timeout_ms; /* 0: 30 s, 10 s */
-	uint32_t max_idle;                      /* kept connections; 0: 256 */
+	uint32_t max_kept; /* connections, busy ones too; 0: 1024 */
 };
 
 struct http_header {
@@ -110,7 +110,7 @@ struct http_call *http_call_start(struct http *http,
     struct error *err);
 struct http_call *http_call_cancel(struct http_call *call); /* NULL */
 
-/* Calls whose done function has not returned. */
+/* Calls that have not come to their done function. */
 uint32_t http_in_flight(const struct http *http);
 /* Start no more calls; fn once, at the end of a turn, when none is left. */
 void http_drain(struct http *http, loop_fn *fn, void *arg);
