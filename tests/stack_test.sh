@@ -2,6 +2,7 @@
 # The local stack: started, found running, refused on a taken port, killed,
 # reset; and that its role postgres may do no more than a hosted project's.
 # Prints TAP. Runs beside any other stack, in a folder and on ports of its own.
+# shellcheck disable=SC2319
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
