@@ -218,22 +218,21 @@ comment on function meshhook_engine.load_version(uuid) is
 -- Endpoints ------------------------------------------------------------------------------
 
 create function meshhook_engine.create_endpoint(p_project text, p_slug text, p_workflow text,
-  p_trigger text, p_sealed text) returns uuid
+  p_trigger text, p_sealed text, p_id uuid default null) returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
   project uuid := meshhook_engine.project_id(p_project);
-  endpoint uuid;
+  endpoint uuid := coalesce(p_id, meshhook_engine.uuid7());
 begin
-  insert into meshhook.endpoints (project_id, workflow_id, trigger, slug)
-  values (project, meshhook_engine.workflow_id(project, p_workflow), p_trigger, p_slug)
-  returning id into endpoint;
+  insert into meshhook.endpoints (id, project_id, workflow_id, trigger, slug)
+  values (endpoint, project, meshhook_engine.workflow_id(project, p_workflow), p_trigger, p_slug);
   insert into meshhook_engine.endpoint_secrets (endpoint_id, secret_version, sealed)
   values (endpoint, 1, p_sealed);
   return endpoint;
 end
 $$;
-comment on function meshhook_engine.create_endpoint(text, text, text, text, text) is
-  'Open an address for webhooks. The signing secret comes sealed under the intake key, which the database never sees.';
+comment on function meshhook_engine.create_endpoint(text, text, text, text, text, uuid) is
+  'Open an address for webhooks. The signing secret comes sealed under the intake key, which the database never sees. p_id: a fresh uuid7, where the seal is bound to it.';
 
 create function meshhook_engine.rotate_endpoint(p_endpoint uuid, p_sealed text,
   p_grace interval default '24 hours') returns int
@@ -255,24 +254,6 @@ end
 $$;
 comment on function meshhook_engine.rotate_endpoint(uuid, text, interval) is
   'Give an endpoint a new secret; the old ones are accepted until the grace period ends.';
-
-create function meshhook_engine.find_endpoint(p_project text, p_endpoint text)
-returns table (endpoint_id uuid, project_id uuid, workflow_id uuid, trigger text, enabled boolean,
-  max_body_bytes int, secret_versions int[], sealed text[])
-language sql stable security definer set search_path = ''
-begin atomic
-  select e.id, e.project_id, e.workflow_id, e.trigger, e.enabled, e.max_body_bytes,
-    array_agg(s.secret_version order by s.secret_version desc),
-    array_agg(s.sealed order by s.secret_version desc)
-  from meshhook.projects p
-  join meshhook.endpoints e on e.project_id = p.id
-  join meshhook_engine.endpoint_secrets s on s.endpoint_id = e.id
-    and (s.expires_at is null or s.expires_at > now())
-  where p.slug = p_project and e.slug = p_endpoint
-  group by e.id;
-end;
-comment on function meshhook_engine.find_endpoint(text, text) is
-  'What the gateway needs to check a webhook''s signature; secrets sealed, newest first. No row: no such endpoint.';
 
 -- Starting a run -------------------------------------------------------------------------
 
@@ -330,8 +311,10 @@ begin
       return earlier;
     end if;
   end if;
+  -- A slot below those of the workers, which must not wait until the caller commits.
   perform meshhook_engine.start_runs(array[published.id],
-    array[meshhook_engine.pick_trigger(published, p_trigger)], array[coalesce(p_input, '{}')], array[run]);
+    array[meshhook_engine.pick_trigger(published, p_trigger)], array[coalesce(p_input, '{}')], array[run],
+    p_slot => -1 - pg_backend_pid() % 64);
   return run;
 end
 $$;
@@ -386,7 +369,10 @@ begin
     (run.id, run.last_seq + 2, run.project_id, 'run.cancelled', body);
   insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
   values (run.id, run.log_seq + 1, run.project_id, meshhook_engine.log_level('warn'),
-    'run cancelled' || coalesce(': ' || p_reason, ''), body);
+    'run cancelled' || coalesce(': ' || p_reason, ''),
+    body || '{"event": "run.cancelled"}');
+  insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+  values (run.project_id, 'run.cancel_requested', 1), (run.project_id, 'run.cancelled', 1);
   delete from meshhook_engine.timers where run_id = run.id;
   update meshhook.runs set status = 'cancelled', last_seq = run.last_seq + 2,
     log_seq = run.log_seq + 1, final_log_seq = run.log_seq + 1, ended_at = now()

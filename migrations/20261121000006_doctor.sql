@@ -36,7 +36,7 @@ begin atomic
     select role, name, coalesce(bool_and(has_function_privilege(r.oid, p.oid, 'execute')
       and has_schema_privilege(r.oid, p.pronamespace, 'usage') and r.rolcanlogin), false) as granted
     from (values ('meshhook_worker', 'claim'), ('meshhook_worker', 'commit'),
-      ('meshhook_gateway', 'intake'), ('meshhook_gateway', 'find_endpoint'),
+      ('meshhook_gateway', 'intake'), ('meshhook_gateway', 'endpoint_lookup'),
       ('meshhook_monitor', 'schema_info')) as wanted (role, name)
     left join pg_roles r on r.rolname = role
     left join pg_proc p on p.proname = name and p.pronamespace = to_regnamespace('meshhook_engine')

@@ -49,7 +49,7 @@ begin
       uuid7}'),
     ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
       extend, goodbye, heartbeat, load_version, release, schema_info}'),
-    ('meshhook_gateway', 'meshhook_engine', '{find_endpoint, goodbye, heartbeat, intake,
+    ('meshhook_gateway', 'meshhook_engine', '{endpoint_lookup, goodbye, heartbeat, intake,
       schema_info}'),
     ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions, goodbye,
       heartbeat, schema_info}')
