@@ -2,10 +2,12 @@
 -- meshhook: what people see, under RLS (rights are in a later file).
 -- meshhook_engine: what only the engine sees.
 
--- A project: the unit of tenancy. window_size bounds its messages in the queue.
+-- A project: the unit of tenancy. window_size bounds its messages in the queue. A slug never
+-- looks like an id, since either may name a project (or an endpoint).
 create table meshhook.projects (
   id uuid primary key default meshhook_engine.uuid7(),
-  slug text not null unique check (slug ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+  slug text not null unique check (slug ~ '^[a-z0-9][a-z0-9_-]{0,62}$'
+    and slug !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'),
   name text not null check (length(name) between 1 and 200),
   generation int not null default 1,
   window_size int not null default 1000 check (window_size between 1 and 1000000),
@@ -55,7 +57,8 @@ create table meshhook.endpoints (
   project_id uuid not null references meshhook.projects on delete cascade,
   workflow_id uuid not null references meshhook.workflows on delete cascade,
   trigger text not null,
-  slug text not null check (slug ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+  slug text not null check (slug ~ '^[a-z0-9][a-z0-9_-]{0,62}$'
+    and slug !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'),
   enabled boolean not null default true,
   secret_version int not null default 1,
   max_body_bytes int not null default 1048576 check (max_body_bytes between 1 and 16777216),

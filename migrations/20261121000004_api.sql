@@ -33,11 +33,9 @@ language plpgsql stable set search_path = '' as $$
 declare
   found_id uuid;
 begin
-  -- By id first: a slug that looks like another project's id leads nowhere.
   if p_project ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
     select id into found_id from meshhook.projects where id = p_project::uuid;
-  end if;
-  if found_id is null then
+  else
     select id into found_id from meshhook.projects where slug = p_project;
   end if;
   if found_id is null then

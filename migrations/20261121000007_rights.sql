@@ -27,7 +27,7 @@ $$;
 alter table pgmq.q_mh_work enable row level security;
 alter table pgmq.q_mh_dead enable row level security;
 
--- Functions: the whole list. Every overload of a name. ----------------------------------
+-- Functions: the whole list. Every overload of a name; a name that doesn't exist fails. -----
 
 grant usage on schema meshhook to authenticated, service_role;
 grant usage on schema meshhook_engine to
@@ -54,6 +54,12 @@ begin
     ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions, goodbye,
       heartbeat, schema_info}')
   ) as t (role, schema, names) loop
+    for i in 1 .. cardinality(g.names) loop
+      if not exists (select from pg_proc
+        where pronamespace = g.schema::regnamespace and proname = g.names[i]) then
+        raise exception 'no function %.% to grant', g.schema, g.names[i];
+      end if;
+    end loop;
     for f in select oid from pg_proc
       where pronamespace = g.schema::regnamespace and proname = any (g.names) loop
       execute format('grant execute on function %s to %I', f, g.role);
