@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 const struct cmd *const commands[] = {
+	&cmd_expr_entry,
 	&cmd_completion_entry,
 	&cmd_version_entry,
 	&cmd_help_entry,

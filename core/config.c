@@ -19,7 +19,9 @@ static const char *const foreign[] = {
 	"MESHHOOK_STACK_",
 	"MESHHOOK_TEST_",
 	"MESHHOOK_BENCH_",
-	"MESHHOOK_DEMO_",
+	"MESHHOOK_BIN",
+	"MESHHOOK_RELEASE_BIN",
+	"MESHHOOK_CONFORMANCE",
 };
 
 void
@@ -136,16 +138,29 @@ set_ms(const struct setting *s, const char *text, const char *from,
 	return 0;
 }
 
-/* 43 base64 digits hold 32 bytes; the value itself is never repeated. */
+/* "KEY" or "id:KEY,id:KEY,..."; 43 base64 digits hold 32 bytes. The value
+ * itself is never repeated. */
 static int
 set_key(const char *text, const char *from, struct error *err)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t n = strspn(text, digits);
+	const char *p = text;
 
-	if (n == 43 && (text[n] == '\0' || strcmp(text + n, "=") == 0))
-		return 0;
+	for (;;) {
+		size_t id = strcspn(p, ":,");
+
+		if (p[id] == ':')
+			p += id + 1;
+		if (strspn(p, digits) != 43)
+			break;
+		p += 43;
+		p += *p == '=';
+		if (*p == '\0')
+			return 0;
+		if (*p++ != ',')
+			break;
+	}
 	return bad(err, from,
 	    "not 32 bytes in base64; make one with: openssl rand -base64 32");
 }

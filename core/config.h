@@ -26,6 +26,7 @@ enum setting_id {
 	SETTING_WORKER_BATCH,
 	SETTING_WORKER_CALLS,
 	SETTING_WORKER_INLINE,
+	SETTING_WORKER_LISTEN,
 	SETTING_WORKER_LEASE,
 	SETTING_WORKER_POLL,
 	SETTING_WORKER_DRAIN,
@@ -40,7 +41,7 @@ enum setting_id {
 enum setting_type {
 	SETTING_TEXT,
 	SETTING_URL, /* of a database; credentials are masked when shown */
-	SETTING_KEY, /* 32 bytes in base64 */
+	SETTING_KEY, /* 32 bytes in base64, or several: "id:KEY,id:KEY" */
 	SETTING_INT,
 	SETTING_MS, /* "250ms", "30s", "5m" */
 	SETTING_CHOICE,

@@ -54,13 +54,19 @@ const struct setting settings[N_SETTINGS] = {
 		.env = "MESHHOOK_WORKER_CALLS", .flag = "calls",
 		.type = SETTING_INT, .groups = SETTING_G_WORKER,
 		.preset = "500", .min = 1, .max = 50000,
-		.help = "HTTP calls in flight at once",
+		.help = "messages, and so HTTP calls, held at once",
 	},
 	[SETTING_WORKER_INLINE] = {
 		.env = "MESHHOOK_WORKER_INLINE", .flag = "inline",
-		.type = SETTING_INT, .groups = SETTING_G_WORKER,
-		.preset = "64", .min = 0, .max = 64,
-		.help = "pure steps that run in one go with the step before them",
+		.type = SETTING_CHOICE, .groups = SETTING_G_WORKER,
+		.preset = "on", .choices = "on|off",
+		.help = "run pure steps in one go with the step before them",
+	},
+	[SETTING_WORKER_LISTEN] = {
+		.env = "MESHHOOK_WORKER_LISTEN", .flag = "listen",
+		.type = SETTING_CHOICE, .groups = SETTING_G_WORKER,
+		.preset = "on", .choices = "on|off",
+		.help = "be woken by NOTIFY where that works; off saves a connection",
 	},
 	[SETTING_WORKER_LEASE] = {
 		.env = "MESHHOOK_WORKER_LEASE", .flag = "lease",

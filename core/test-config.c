@@ -143,6 +143,11 @@ test_bad_key_is_not_repeated(void **state)
 	fails("MESHHOOK_INTAKE_KEY=hunter2",
 	    "MESHHOOK_INTAKE_KEY: not 32 bytes in base64; make one with: "
 	    "openssl rand -base64 32");
+	fails("MESHHOOK_INTAKE_KEY=a:" KEY ",b:",
+	    "MESHHOOK_INTAKE_KEY: not 32 bytes in base64; make one with: "
+	    "openssl rand -base64 32");
+	assert_int_equal(
+	    load("MESHHOOK_INTAKE_KEY=new:" KEY ",old:" KEY, NULL), 0);
 }
 
 static void
