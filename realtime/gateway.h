@@ -1,0 +1,26 @@
+#pragma once
+/*
+ * The process that faces the outside: takes webhooks in. It holds nothing but
+ * its connections; any of it can be killed at any instruction.
+ *
+ * gateway_main listens at once and answers 503 until the database is there. It
+ * returns after SIGTERM or SIGINT: it stops accepting, finishes what is in
+ * flight within drain_ms, and returns 0; 78 when it can't listen, can't read
+ * its key, or the schema is older than it needs; 1 for anything else.
+ */
+#include <stdint.h>
+
+#include "core/arena.h"
+
+struct gateway_options {
+	const char *db_url;
+	const char *host;        /* an address; NULL: 127.0.0.1 */
+	int port;                /* 0: any that is free */
+	struct str intake_keys;  /* as vault_init() takes them */
+	uint32_t connections;    /* of clients, at once; 0: 4,096 */
+	uint32_t endpoint_rate;  /* webhooks/s of one endpoint; 0: unlimited */
+	uint32_t endpoint_burst; /* beyond the rate; 0: twice the rate */
+	int64_t drain_ms;        /* 0: 10 s */
+};
+
+int gateway_main(const struct gateway_options *options);
