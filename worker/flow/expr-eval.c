@@ -363,28 +363,45 @@ expr_visit(struct expr_eval *e, const struct expr_node *node, struct json *v)
 	return v;
 }
 
+void
+expr_eval_init(struct expr_eval *e, struct arena *a,
+    const struct expr_limits *limits, struct error *err)
+{
+	*e = (struct expr_eval){ .arena = a, .err = err };
+	if (limits != NULL)
+		e->limits = *limits;
+	if (e->limits.steps == 0)
+		e->limits.steps = STEPS;
+	if (e->limits.bytes == 0)
+		e->limits.bytes = BYTES;
+	e->steps = e->limits.steps;
+	e->bytes = e->limits.bytes;
+}
+
+struct json *
+expr_run(struct expr_eval *e, const struct expr *expr, const struct json *data)
+{
+	/* Nothing here changes what it was given. */
+	struct json *v =
+	    data != NULL ? (struct json *)(uintptr_t)data : json_null();
+
+	e->expr = expr;
+	v = expr_visit(e, expr->root, v);
+	if (v == NULL)
+		return NULL;
+	if (expr_text_size(v, e->limits.bytes) <= e->limits.bytes)
+		return v;
+	fail_bytes(e, expr->root);
+	return NULL;
+}
+
 int
 expr_eval(struct arena *a, const struct expr *expr, const struct json *data,
     const struct expr_limits *limits, struct json **out, struct error *err)
 {
-	struct expr_eval e = { .arena = a, .expr = expr, .err = err };
-	struct json *v;
+	struct expr_eval e;
 
-	if (limits != NULL)
-		e.limits = *limits;
-	if (e.limits.steps == 0)
-		e.limits.steps = STEPS;
-	if (e.limits.bytes == 0)
-		e.limits.bytes = BYTES;
-	e.steps = e.limits.steps;
-	e.bytes = e.limits.bytes;
-	/* Nothing here changes what it was given. */
-	v = data != NULL ? (struct json *)(uintptr_t)data : json_null();
-	v = expr_visit(&e, expr->root, v);
-	if (v == NULL)
-		return -1;
-	if (expr_text_size(v, e.limits.bytes) > e.limits.bytes)
-		return fail_bytes(&e, expr->root);
-	*out = v;
-	return 0;
+	expr_eval_init(&e, a, limits, err);
+	*out = expr_run(&e, expr, data);
+	return *out != NULL ? 0 : -1;
 }

@@ -96,7 +96,12 @@ uint16_t expr_fn_type(const struct expr_fn *fn, uint32_t arg);
 int expr_fail(struct error *err, struct str text, size_t at, const char *code,
     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
+void expr_eval_init(struct expr_eval *e, struct arena *a,
+    const struct expr_limits *limits, struct error *err);
+
 /* NULL when the error is set, in all of these. */
+struct json *expr_run(
+    struct expr_eval *e, const struct expr *expr, const struct json *data);
 struct json *expr_visit(
     struct expr_eval *e, const struct expr_node *node, struct json *v);
 struct json *expr_call(
@@ -161,6 +166,10 @@ struct expr_token {
 	int64_t number;       /* NUMBER, saturated */
 };
 
-/* All tokens of a text, TK_END last. */
-int expr_lex(struct arena *a, struct str text, struct expr_token **out,
-    struct error *err);
+/* All tokens of a text from an offset on, TK_END last. */
+int expr_lex(struct arena *a, struct str text, size_t from,
+    struct expr_token **out, struct error *err);
+
+/* As expr_compile, but of the text from an offset on, which is not copied. */
+int expr_compile_from(struct arena *a, struct str text, size_t from,
+    struct expr **out, struct error *err);

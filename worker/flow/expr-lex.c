@@ -245,17 +245,17 @@ lex_one(struct lexer *lx, struct expr_token *t)
 }
 
 int
-expr_lex(struct arena *a, struct str text, struct expr_token **out,
+expr_lex(struct arena *a, struct str text, size_t from, struct expr_token **out,
     struct error *err)
 {
-	struct lexer lx = { .arena = a, .text = text, .err = err };
+	struct lexer lx = { .arena = a, .text = text, .at = from, .err = err };
 	struct expr_token *tokens = NULL, t;
 	size_t n = 0, room = 0, more;
 
-	if (text.n > EXPR_TEXT)
+	if (text.n - from > EXPR_TEXT)
 		return fail(err, FAULT_INPUT, "limit", "longer than %d bytes",
 		    EXPR_TEXT);
-	if (!utf8_valid(text))
+	if (!utf8_valid((struct str){ text.s + from, text.n - from }))
 		return fail(err, FAULT_INPUT, "syntax", "invalid UTF-8");
 	do {
 		if (lex_one(&lx, &t) < 0)

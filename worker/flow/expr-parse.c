@@ -191,8 +191,10 @@ parse_pair(struct parser *ps, struct expr_node *hash)
 	ps->t++;
 	if (match(ps, TK_COLON, "':'") < 0)
 		return NULL;
-	hash->keys = arena_grow(
-	    ps->arena, hash->keys, hash->n, hash->n + 1, sizeof(key));
+	/* as add_kid will do for the value */
+	if (hash->n == hash->room)
+		hash->keys = arena_grow(ps->arena, hash->keys, hash->n,
+		    hash->room > 0 ? hash->room * 2 : 2, sizeof(key));
 	if (hash->keys == NULL)
 		return no_memory(ps);
 	hash->keys[hash->n] = key;
@@ -550,21 +552,19 @@ parse_expression(struct parser *ps, unsigned bind)
 }
 
 int
-expr_compile(
-    struct arena *a, struct str text, struct expr **out, struct error *err)
+expr_compile_from(struct arena *a, struct str text, size_t from,
+    struct expr **out, struct error *err)
 {
 	struct expr *expr = arena_alloc(a, sizeof(*expr));
-	struct parser ps = { .arena = a, .err = err };
+	struct parser ps = { .arena = a, .text = text, .err = err };
 	struct expr_token *tokens;
 
-	ps.text = arena_str(a, text);
-	if (expr == NULL || ps.text.s == NULL)
-		return fail(
-		    err, FAULT_INPUT, "limit", "too large an expression");
-	if (expr_lex(a, ps.text, &tokens, err) < 0)
+	if (expr == NULL)
+		return no_memory(&ps), -1;
+	if (expr_lex(a, text, from, &tokens, err) < 0)
 		return -1;
 	ps.t = tokens;
-	expr->text = ps.text;
+	expr->text = text;
 	expr->root = parse_expression(&ps, 0);
 	if (expr->root == NULL)
 		return -1;
@@ -576,8 +576,14 @@ expr_compile(
 	return 0;
 }
 
-struct str
-expr_text(const struct expr *expr)
+int
+expr_compile(
+    struct arena *a, struct str text, struct expr **out, struct error *err)
 {
-	return expr->text;
+	struct str copy = arena_str(a, text);
+
+	if (copy.s == NULL)
+		return fail(
+		    err, FAULT_INPUT, "limit", "too large an expression");
+	return expr_compile_from(a, copy, 0, out, err);
 }

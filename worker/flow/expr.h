@@ -48,6 +48,3 @@ int expr_eval(struct arena *a, const struct expr *expr, const struct json *data,
  */
 typedef void expr_ref_fn(void *arg, struct str root, struct str name);
 void expr_refs(const struct expr *expr, expr_ref_fn *fn, void *arg);
-
-/* The text it was compiled from. */
-struct str expr_text(const struct expr *expr);
