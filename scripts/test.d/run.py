@@ -25,8 +25,10 @@ TAP_LINE = re.compile(r'^(not )?ok\b\s*\d*\s*-?\s*(.*)')
 NODE_SUM = re.compile(r'^# (pass|fail|cancelled|skipped) (\d+)$')
 SAID_FAILED = re.compile(r'^(error:|failed:|FAILED:) .*')
 CASE_OK = re.compile(r'\[       OK \] ')
-CASE_FAILED = re.compile(r'\[  FAILED  \] (?!\d+ test)([\w.-]+)')
-CASE_SKIPPED = re.compile(r'\[  SKIPPED \] (?!\d+ test)')
+# Named when it happens and again in the sum at the end: "[ FAILED ] 1 test(s),
+# listed below:", in newer versions "[ FAILED ] tests: 1 test(s), ...".
+CASE_FAILED = re.compile(r'\[  FAILED  \] (?!(?:\w+: )?\d+ test)([\w.-]+)')
+CASE_SKIPPED = re.compile(r'\[  SKIPPED \] (?!(?:\w+: )?\d+ test)([\w.-]+)')
 
 
 class Count:
@@ -91,7 +93,7 @@ def read_meson(path, count):
             text = (entry.get('stdout') or '') + (entry.get('stderr') or '')
             ok = len(CASE_OK.findall(text))
             failed = sorted(set(CASE_FAILED.findall(text)))
-            skipped = len(CASE_SKIPPED.findall(text))
+            skipped = len(set(CASE_SKIPPED.findall(text)))
             count.passed += ok
             count.skipped += skipped
             for case in failed:
@@ -99,7 +101,7 @@ def read_meson(path, count):
             if entry['result'] == 'SKIP':
                 count.skipped += 1
             elif entry['result'] in ('OK', 'EXPECTEDFAIL'):
-                count.passed += not ok + skipped
+                count.passed += ok + skipped == 0
             elif not failed:
                 count.fail(f'{entry["name"]}: {entry["result"]}')
 
