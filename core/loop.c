@@ -11,12 +11,16 @@
  * close callback, so a stopped watch is never touched by a late event.
  * Deferred calls hang on one uv_check and one uv_idle: while any is pending
  * the idle handle keeps the poll from sleeping.
+ *
+ * libuv takes a descriptor out of epoll and puts it back at each change, so a
+ * watch that no longer wants to read is left armed until it is woken in vain:
+ * one that goes to and fro, as each kept connection does, costs no call.
  */
 struct loop {
 	uv_loop_t uv;
 	uv_check_t check;
 	uv_idle_t idle;
-	struct loop_defer *pending; /* singly linked, newest first */
+	struct loop_defer *pending, **pending_tail; /* in order of calling */
 	int code;
 };
 
@@ -24,7 +28,8 @@ struct loop_io {
 	uv_poll_t uv;
 	loop_io_fn *fn;
 	void *arg;
-	int events;
+	int events; /* wanted */
+	int armed;  /* asked of libuv: events, and perhaps LOOP_READ more */
 };
 
 struct loop_timer {
@@ -73,6 +78,7 @@ run_deferred(uv_check_t *check)
 	struct loop_defer *d = loop->pending;
 
 	loop->pending = NULL;
+	loop->pending_tail = &loop->pending;
 	uv_idle_stop(&loop->idle);
 	while (d != NULL) {
 		struct loop_defer *next = d->next;
@@ -99,6 +105,7 @@ loop_new(struct error *err)
 		return NULL;
 	}
 	loop->uv.data = loop;
+	loop->pending_tail = &loop->pending;
 	uv_check_init(&loop->uv, &loop->check);
 	uv_idle_init(&loop->uv, &loop->idle);
 	loop->check.data = loop;
@@ -107,21 +114,33 @@ loop_new(struct error *err)
 	return loop;
 }
 
+/* A watch that its owner forgot must not keep loop_free waiting for ever. */
+static void
+let_go(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h))
+		uv_unref(h);
+}
+
 struct loop *
 loop_free(struct loop *loop)
 {
 	if (loop == NULL)
 		return NULL;
-	uv_close((uv_handle_t *)&loop->check, NULL);
-	uv_close((uv_handle_t *)&loop->idle, NULL);
-	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	while (loop->pending != NULL) {
 		struct loop_defer *d = loop->pending;
 
 		loop->pending = d->next;
+		d->pending = 0;
 		if (d->dead)
 			free(d);
 	}
+	loop->pending_tail = &loop->pending;
+	uv_close((uv_handle_t *)&loop->check, NULL);
+	uv_close((uv_handle_t *)&loop->idle, NULL);
+	uv_walk(&loop->uv, let_go, NULL);
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	uv_loop_close(&loop->uv);
 	free(loop);
 	return NULL;
@@ -153,22 +172,45 @@ loop_foreign(struct loop *loop)
 	return &loop->uv;
 }
 
-/* An error on the descriptor is readiness: the owner's next call sees it. */
+static void io_arm(struct loop_io *io, int events);
+
+/* An error on the descriptor is readiness: the owner's next call sees it.
+ * libuv has stopped the watch then, and the next loop_io_set starts it. */
 static void
 io_ready(uv_poll_t *uv, int status, int events)
 {
 	struct loop_io *io = uv->data;
 	int got = 0;
 
-	if (status < 0)
+	if (status < 0) {
 		got = io->events;
+		io->armed = 0;
+	}
 	if (events & UV_READABLE)
 		got |= LOOP_READ;
 	if (events & UV_WRITABLE)
 		got |= LOOP_WRITE;
-	if (events & UV_DISCONNECT)
-		got |= LOOP_READ;
-	io->fn(io->arg, got);
+	got &= io->events;
+	if (got != 0)
+		io->fn(io->arg, got);
+	else if (io->armed != io->events)
+		io_arm(io, io->events);
+}
+
+static void
+io_arm(struct loop_io *io, int events)
+{
+	int uv = 0;
+
+	if (events & LOOP_READ)
+		uv |= UV_READABLE;
+	if (events & LOOP_WRITE)
+		uv |= UV_WRITABLE;
+	io->armed = events;
+	if (uv == 0)
+		uv_poll_stop(&io->uv);
+	else
+		uv_poll_start(&io->uv, uv, io_ready);
 }
 
 struct loop_io *
@@ -190,19 +232,9 @@ loop_io_start(struct loop *loop, int fd, int events, loop_io_fn *fn, void *arg)
 void
 loop_io_set(struct loop_io *io, int events)
 {
-	int uv = 0;
-
-	if (io->events == events)
-		return;
 	io->events = events;
-	if (events & LOOP_READ)
-		uv |= UV_READABLE;
-	if (events & LOOP_WRITE)
-		uv |= UV_WRITABLE;
-	if (uv == 0)
-		uv_poll_stop(&io->uv);
-	else
-		uv_poll_start(&io->uv, uv, io_ready);
+	if (io->armed != events && io->armed != (events | LOOP_READ))
+		io_arm(io, events);
 }
 
 struct loop_io *
@@ -244,8 +276,10 @@ loop_timer_set(struct loop_timer *t, int64_t after_ms)
 void
 loop_timer_every(struct loop_timer *t, int64_t period_ms)
 {
-	uv_timer_start(
-	    &t->uv, timer_due, (uint64_t)period_ms, (uint64_t)period_ms);
+	uint64_t period = period_ms > 0 ? (uint64_t)period_ms : 1;
+
+	uv_update_time(t->uv.loop);
+	uv_timer_start(&t->uv, timer_due, period, period);
 }
 
 void
@@ -278,8 +312,12 @@ loop_signal_start(struct loop *loop, int signo, loop_signal_fn *fn, void *arg)
 	s->fn = fn;
 	s->arg = arg;
 	s->uv.data = s;
-	uv_signal_init(&loop->uv, &s->uv);
-	uv_signal_start(&s->uv, signalled, signo);
+	if (uv_signal_init(&loop->uv, &s->uv) < 0) {
+		free(s);
+		return NULL;
+	}
+	if (uv_signal_start(&s->uv, signalled, signo) < 0)
+		return loop_signal_stop(s);
 	uv_unref((uv_handle_t *)&s->uv);
 	return s;
 }
@@ -309,8 +347,9 @@ loop_defer_call(struct loop_defer *d)
 	if (d->pending)
 		return;
 	d->pending = 1;
-	d->next = d->loop->pending;
-	d->loop->pending = d;
+	d->next = NULL;
+	*d->loop->pending_tail = d;
+	d->loop->pending_tail = &d->next;
 	uv_idle_start(&d->loop->idle, no_op);
 }
 
@@ -339,8 +378,11 @@ looked_up(uv_getaddrinfo_t *uv, int status, struct addrinfo *res)
 			LOOP_ADDR_TEXT, NULL, 0, NI_NUMERICHOST) == 0)
 			n++;
 	uv_freeaddrinfo(res);
-	if (l->fn != NULL)
-		l->fn(l->arg, addrs, n, n > 0 ? NULL : uv_strerror(status));
+	if (l->fn != NULL && n > 0)
+		l->fn(l->arg, addrs, n, NULL);
+	else if (l->fn != NULL)
+		l->fn(l->arg, addrs, 0,
+		    status < 0 ? uv_strerror(status) : "no address");
 	free(l);
 }
 

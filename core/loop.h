@@ -7,7 +7,8 @@
  * Callbacks may start and stop any watch, their own too: memory of a stopped
  * handle is freed by the loop when libuv has let go of it. A handle pointer is
  * dead after its stop. A deferred call runs once, after the callbacks of the
- * turn that asked for it, before the loop sleeps.
+ * turn that asked for it, before the loop sleeps; deferred calls run in the
+ * order in which they were asked for, and what they defer waits a turn.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -38,7 +39,9 @@ int64_t loop_now_ms(const struct loop *loop);
 /* The uv_loop_t, for libraries that take a foreign loop (libwebsockets). */
 void *loop_foreign(struct loop *loop);
 
-/* The fd stays the caller's: io_stop before closing it. */
+/* The fd stays the caller's: io_stop before closing it, also when no event is
+ * wanted. An error on it counts as every wanted event; the watch then sleeps
+ * until it is set again. NULL when the fd can't be watched. */
 struct loop_io *loop_io_start(
     struct loop *loop, int fd, int events, loop_io_fn *fn, void *arg);
 void loop_io_set(struct loop_io *io, int events);
@@ -51,6 +54,7 @@ void loop_timer_every(struct loop_timer *t, int64_t period_ms);
 void loop_timer_clear(struct loop_timer *t);
 struct loop_timer *loop_timer_free(struct loop_timer *t); /* NULL */
 
+/* A signal does not keep the loop running. NULL when it can't be caught. */
 struct loop_signal *loop_signal_start(
     struct loop *loop, int signo, loop_signal_fn *fn, void *arg);
 struct loop_signal *loop_signal_stop(struct loop_signal *s); /* NULL */
@@ -61,7 +65,8 @@ struct loop_defer *loop_defer_free(struct loop_defer *d); /* NULL */
 
 /*
  * Resolve a host off the loop. fn gets up to LOOP_ADDRS numeric addresses, or
- * n = 0 and a reason. Cancelling guarantees that fn is not called.
+ * n = 0 and a reason; the look-up is dead then. Cancelling guarantees that fn
+ * is not called. NULL when the name is no name (over 255 bytes, bad IDN).
  */
 enum { LOOP_ADDRS = 8, LOOP_ADDR_TEXT = 64 };
 typedef void loop_lookup_fn(
