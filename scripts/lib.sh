@@ -70,6 +70,23 @@ listener_inode() {
 		/proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 
+# A port base whose ports are free, for a stack of a test's own. Below the
+# ephemeral ports, so that no outgoing connection sits on one; drawn by chance,
+# so that two tests that start together seldom draw the same.
+free_port_base() {
+	local base port tries
+
+	for tries in $(seq 50); do
+		base=$((20000 + RANDOM % 100 * 100))
+		for port in $(seq $((base + 21)) $((base + 60))); do
+			[ -z "$(listener_inode "$port")" ] || continue 2
+		done
+		printf '%s\n' "$base"
+		return
+	done
+	die "no free ports found between 20000 and 30000, in $tries tries"
+}
+
 # The folder of what is downloaded and unpacked: .stack in the checkout, or,
 # where the user who runs Postgres may not enter the checkout (root's home),
 # a folder under /var/tmp that belongs to this checkout alone.
