@@ -40,11 +40,11 @@ select matches(pg_temp.after(format('drop table meshhook_engine.logs_%s, meshhoo
   to_char(now() at time zone 'UTC' + interval '2 months', 'YYYY_MM'),
   to_char(now() at time zone 'UTC' + interval '3 months', 'YYYY_MM')), 'partitions'), '^not ok: ', 'months that are missing');
 select matches(pg_temp.after('update meshhook.runs set last_seq = last_seq + 1', 'projection'),
-  '^not ok: 2 of', 'a run that is ahead of its events');
+  '^not ok: [1-9][0-9]* of', 'a run that is ahead of its events');
 select matches(pg_temp.after('update meshhook.runs set status = ''succeeded'', ended_at = now()', 'projection'),
-  '^not ok: 2 of', 'a run that ended without an event');
-select matches(pg_temp.after('update meshhook.steps set seq = 1', 'projection'),
-  '^not ok: 2 of', 'a step whose output is another''s');
+  '^not ok: [1-9][0-9]* of', 'a run that ended without an event');
+select matches(pg_temp.after('update meshhook.steps set step = ''x'', seq = 1', 'projection'),
+  '^not ok: [1-9][0-9]* of', 'a step whose output is another''s');
 select matches(pg_temp.after('update meshhook_engine.admission set queued = queued + 1', 'admission'),
   '^not ok: ', 'a count that is off');
 select matches(pg_temp.after($$insert into meshhook.workers (id, kind, host, pid, version)
@@ -52,6 +52,8 @@ select matches(pg_temp.after($$insert into meshhook.workers (id, kind, host, pid
   '^not ok: ', 'too many processes');
 select matches(pg_temp.after($$insert into meshhook_engine.timers (run_id, kind, step, attempt, due_at, project_id, message)
   values (gen_random_uuid(), 'delay', 's', 1, now() - interval '1 hour', gen_random_uuid(), '{}')$$, 'upkeep'),
-  '^not ok: 1 timers', 'a timer that nobody fires');
+  '^not ok: [1-9][0-9]* timers', 'a timer that nobody fires');
+
+select ok(ok is distinct from false, 'the API''s schemas are not set wrong') from meshhook_engine.doctor() where name = 'exposure';
 
 select * from finish();

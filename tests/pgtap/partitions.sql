@@ -3,12 +3,16 @@
 select no_plan();
 
 select is(meshhook_engine.ensure_partitions(), 0, 'three months ahead are there already');
-select is(meshhook_engine.ensure_partitions(5), 4, 'two more months, of events and lines');
-select is(meshhook_engine.ensure_partitions(5), 0, 'once');
+select count(*) as missing from generate_series(date_trunc('month', now() at time zone 'UTC'),
+    now() at time zone 'UTC' + interval '30 months', interval '1 month') m, unnest(array['run_events', 'logs']) k
+  where to_regclass(format('meshhook_engine.%s_%s', k, to_char(m, 'YYYY_MM'))) is null \gset
+select cmp_ok(:missing, '>', 0, 'thirty months ahead, some are missing');
+select is(meshhook_engine.ensure_partitions(30), :missing, 'those are made, of events and lines');
+select is(meshhook_engine.ensure_partitions(30), 0, 'once');
 select throws_ok('select meshhook_engine.ensure_partitions(1000)', '22023', null, 'not without end');
 select is_empty($$select format('%s_%s', k, to_char(m, 'YYYY_MM'))
   from unnest(array['run_events', 'logs']) k, generate_series(date_trunc('month', now() at time zone 'UTC')
-    - interval '1 month', now() at time zone 'UTC' + interval '5 months', interval '1 month') m
+    - interval '1 month', now() at time zone 'UTC' + interval '30 months', interval '1 month') m
   where to_regclass(format('meshhook_engine.%s_%s', k, to_char(m, 'YYYY_MM'))) is null$$,
   'every month from the last one on');
 select is_empty($$select inhrelid::regclass from pg_inherits where inhparent in

@@ -28,7 +28,8 @@ select throws_ok('truncate meshhook.projects cascade', '42501', null, 'nor trunc
 select throws_ok($$delete from meshhook.workflows where name = 'lead'$$, '42501', null,
   'a workflow with versions is not deleted');
 select lives_ok($$delete from meshhook.workflows where name = 'sketch'$$, 'a mere draft is');
-select is((select count(*) from meshhook.run_events), 2::bigint, 'all events are there');
+select is((select count(*) from meshhook.run_events where project_id in (pg_temp.project('test-alpha'),
+  pg_temp.project('test-beta'))), 2::bigint, 'all events are there');
 
 -- A tombstone of another transaction opens nothing.
 insert into meshhook_engine.purges (project_id, slug, xact) values (pg_temp.project('test-beta'), 'x', '3');
@@ -48,7 +49,7 @@ update meshhook.endpoints set enabled = false where project_id = pg_temp.project
 update meshhook.projects set name = name where slug = 'test-alpha';
 select pg_temp.become_owner();
 select results_eq($$select actor, action, subject, detail - 'created_at' - 'project_id' - 'user_id'
-    from meshhook.audit_log where actor like 'user:%' order by id$$,
+    from meshhook.audit_log where actor like 'user:%' and project_id = pg_temp.project('test-alpha') order by id$$,
   $$values ('user:00000000-0000-4000-8000-00000000000b', 'workflows.update',
       (select id::text from meshhook.workflows where name = 'lead' and project_id = pg_temp.project('test-alpha')),
       '{"draft": "changed"}'::jsonb),
