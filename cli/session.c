@@ -22,8 +22,8 @@ static const struct advice {
 
 /* The statement's own name says nothing to people; what the credentials don't
  * allow is a matter of rights, whatever it is to a process that runs on. */
-static int
-advise(const struct sql *sql, struct error *err)
+int
+session_advise(const struct sql *sql, struct error *err)
 {
 	size_t name = sql != NULL ? strlen(sql->name) : 0, n;
 
@@ -53,7 +53,7 @@ session_query(struct session *s, const struct sql *sql,
     const struct db_param *params, struct rows *rows, struct error *err)
 {
 	if (db_query_params(s->db, sql, params, rows, err) < 0)
-		return advise(sql, err);
+		return session_advise(sql, err);
 	return 0;
 }
 
@@ -70,7 +70,7 @@ session_open(struct session *s, struct cli *cli, struct error *err)
 	if (s->loop == NULL)
 		return -1;
 	s->db = db_new(s->loop, &options, err);
-	return s->db != NULL ? 0 : advise(NULL, err);
+	return s->db != NULL ? 0 : session_advise(NULL, err);
 }
 
 void

@@ -45,6 +45,9 @@ int session_record(struct session *s, const struct sql *sql,
 int session_rows(struct session *s, const struct sql *sql,
     const struct db_param *params, struct error *err);
 
+/* Put an error of the database into words for people: without the statement's
+ * name (NULL: none), with what to do about it. -1. */
+int session_advise(const struct sql *sql, struct error *err);
 /* Let the loop run for so long. */
 void session_sleep(struct session *s, int64_t ms);
 /* Say something on stderr, unless -q. */
