@@ -35,7 +35,6 @@ struct opt {
 	const char *help;
 	const char *choices;     /* "a|b|c" */
 	enum setting_id setting; /* that it gives a value to */
-	int many; /* may be repeated: values are joined by newlines */
 };
 
 struct example {

@@ -1,4 +1,5 @@
 #include "cli/out.h"
+#include "core/mem.h"
 #include "core/time.h"
 
 #include <stdlib.h>

@@ -32,6 +32,7 @@ struct header {
 
 struct http_step {
 	struct str method, url, body;
+	/* The content type and "Idempotency-Key: RUN.STEP" are among them. */
 	struct header *headers;
 	uint32_t n_headers;
 	int64_t timeout_ms;  /* of one try */
@@ -57,8 +58,9 @@ struct effect {
 
 /* What came of a try, from the HTTP executor. */
 struct http_result {
-	int status;       /* 0: none came */
-	const char *code; /* "HTTP503", "ETIMEDOUT", "SSRF", ... */
+	int status; /* 0: none came */
+	const char
+	    *code; /* "HTTP503", "ETIMEDOUT", "SSRF", ...; NULL: a success */
 	const char *message;
 	int retryable; /* no whole answer, may pass: timeouts, refused, reset */
 	int64_t took_ms;

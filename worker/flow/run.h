@@ -156,6 +156,9 @@ void event_timer_fired(struct arena *a, const struct flow *flow,
     const struct message *message, struct event *out);
 void event_cancel_requested(
     struct arena *a, const char *reason, struct event *out); /* or NULL */
+/* The engine gives the run up (a message that kills its workers): it fails. */
+void event_abandoned(struct arena *a, const char *code, const char *message,
+    struct str step, struct event *out);
 
 /*
  * The message of a START_STEP, or what a timer puts into the queue: {"n", "a",

@@ -1,1 +1,0 @@
-select pg_notify('meshhook_work', '')

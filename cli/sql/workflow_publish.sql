@@ -1,1 +1,0 @@
-select meshhook_engine.publish_version($1, $2, $3) as version

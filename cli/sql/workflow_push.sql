@@ -1,1 +1,0 @@
-select meshhook.push_workflow($1, $2, $3)::text as id
