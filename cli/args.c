@@ -7,14 +7,20 @@
 enum { WORDS_NOUN = 1, WORDS_VERB = 2 };
 
 static const struct opt global_opts[] = {
-	{ "output", 'o', "FORMAT", "how records are printed", NULL, 0 },
-	{ "no-color", 0, NULL,
-	    "no colours, as with NO_COLOR in the environment", NULL, 0 },
-	{ "quiet", 'q', NULL, "only what was asked for, and errors", NULL, 0 },
-	{ "verbose", 'v', NULL, "say what is done; log at level debug", NULL,
-	    0 },
-	{ "help", 'h', NULL, "explain the command", NULL, 0 },
-	{ NULL },
+	{ .name = "output",
+	    .letter = 'o',
+	    .arg = "FORMAT",
+	    .help = "how records are printed" },
+	{ .name = "no-color",
+	    .help = "no colours, as with NO_COLOR in the environment" },
+	{ .name = "quiet",
+	    .letter = 'q',
+	    .help = "only what was asked for, and errors" },
+	{ .name = "verbose",
+	    .letter = 'v',
+	    .help = "say what is done; log at level debug" },
+	{ .name = "help", .letter = 'h', .help = "explain the command" },
+	{ .name = NULL },
 };
 
 size_t
@@ -30,8 +36,13 @@ args_options(const struct cmd *cmd, struct opt out[OPTIONS_MAX])
 
 		if (s->flag == NULL || (s->groups & cmd->settings) == 0)
 			continue;
-		out[n++] = (struct opt){ s->flag, 0, setting_type_name(s->type),
-			s->help, s->choices, (enum setting_id)i };
+		out[n++] = (struct opt){
+			.name = s->flag,
+			.arg = setting_type_name(s->type),
+			.help = s->help,
+			.choices = s->choices,
+			.setting = (enum setting_id)i,
+		};
 	}
 	for (const struct opt *o = global_opts; o->name != NULL; o++) {
 		if (o->letter == 'o' && cmd != NULL && cmd->formats == 0)
@@ -188,11 +199,16 @@ take_option(struct cli *cli, char **argv, int argc, int *at, struct error *err)
 	if (value == NULL && *at + 1 >= argc)
 		return usage(err, "--%s needs a value: %s", cli->opts[i].name,
 		    cli->opts[i].arg);
-	cli->given[i] = value != NULL ? value : argv[++*at];
-	return cli->opts[i].choices == NULL ||
-		cli->opts[i].setting != SETTING_NONE
-	    ? 0
-	    : check_choice(&cli->opts[i], cli->given[i], err);
+	if (value == NULL)
+		value = argv[++*at];
+	if (cli->opts[i].many && cli->given[i] != NULL)
+		value =
+		    arena_printf(&cli->arena, "%s\n%s", cli->given[i], value);
+	cli->given[i] = value;
+	if (cli->opts[i].choices == NULL ||
+	    cli->opts[i].setting != SETTING_NONE)
+		return 0;
+	return check_choice(&cli->opts[i], value, err);
 }
 
 static int

@@ -35,6 +35,7 @@ struct opt {
 	const char *help;
 	const char *choices;     /* "a|b|c" */
 	enum setting_id setting; /* that it gives a value to */
+	int many; /* may be repeated: values are joined by newlines */
 };
 
 struct example {

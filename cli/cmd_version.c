@@ -1,6 +1,5 @@
 #include "cli/commands.h"
 #include "core/json.h"
-#include "core/mem.h"
 
 static const struct column columns[] = {
 	{ "version", "version", COLUMN_TEXT },

@@ -3,6 +3,20 @@
 #include "cli/cli.h"
 
 extern const struct cmd cmd_completion_entry;
+extern const struct cmd cmd_doctor_entry;
+extern const struct cmd cmd_endpoint_create_entry;
+extern const struct cmd cmd_endpoint_list_entry;
 extern const struct cmd cmd_expr_entry;
 extern const struct cmd cmd_help_entry;
+extern const struct cmd cmd_logs_entry;
+extern const struct cmd cmd_queue_stats_entry;
+extern const struct cmd cmd_project_create_entry;
+extern const struct cmd cmd_project_list_entry;
+extern const struct cmd cmd_run_cancel_entry;
+extern const struct cmd cmd_run_events_entry;
+extern const struct cmd cmd_run_list_entry;
+extern const struct cmd cmd_run_show_entry;
+extern const struct cmd cmd_run_start_entry;
 extern const struct cmd cmd_version_entry;
+extern const struct cmd cmd_workflow_list_entry;
+extern const struct cmd cmd_workflow_show_entry;

@@ -1,5 +1,4 @@
 #include "cli/out.h"
-#include "core/mem.h"
 #include "core/time.h"
 
 #include <stdlib.h>

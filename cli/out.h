@@ -17,6 +17,7 @@
 
 #include "core/buf.h"
 #include "core/json.h"
+#include "core/mem.h"
 
 enum out_format { OUT_TEXT, OUT_TABLE, OUT_JSON, OUT_CSV, N_OUT_FORMATS };
 #define OUT_BIT(f) (1U << (f))

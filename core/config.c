@@ -359,10 +359,12 @@ config_need(const struct config *c, enum setting_id id, struct error *err)
 	if (config_text(c, id) != NULL)
 		return 0;
 	return fail(err, FAULT_CONFIG, "CONFIG",
-	    "%s is not set\n"
-	    "it gives %s%s%s",
-	    s->env, s->help, s->flag != NULL ? "; or say --" : "",
-	    s->flag != NULL ? s->flag : "");
+	    "%s is not set\nit gives %s%s%s%s", s->env, s->help,
+	    s->flag != NULL ? "; or say --" : "",
+	    s->flag != NULL ? s->flag : "",
+	    s->type == SETTING_URL || s->type == SETTING_KEY
+		? "\nof the local stack: eval \"$(scripts/stack env)\""
+		: "");
 }
 
 void

@@ -177,7 +177,8 @@ test_fallback_and_alias(void **state)
 	assert_int_equal(config_need(&config, SETTING_DB_URL, &err), -1);
 	assert_string_equal(err.text,
 	    "MESHHOOK_DB_URL is not set\nit gives the database, as its "
-	    "operator (role postgres); or say --db-url");
+	    "operator (role postgres); or say --db-url\nof "
+	    "the local stack: eval \"$(scripts/stack env)\"");
 }
 
 static void

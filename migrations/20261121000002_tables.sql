@@ -271,7 +271,7 @@ comment on column meshhook.channels.epoch is 'Renewed when a restore may have ta
 comment on table meshhook_engine.staged_logs is 'Lines of transactions that have not committed yet.';
 comment on table meshhook_engine.timers is 'What waits for a moment: delays and retries.';
 comment on table meshhook_engine.backlog is 'Messages beyond their project''s window.';
-comment on table meshhook_engine.admission is 'How many messages of a project are in the queue: the sum over its slots. Below 0: slots of other people''s connections.';
+comment on table meshhook_engine.admission is 'How many messages of a project are in the queue: the sum over its slots. Below 0: slots of callers'' own transactions.';
 comment on table meshhook_engine.counter_deltas is 'What compact_counters() folds into the counters.';
 comment on table meshhook.counters is 'Metrics of a project, without count(*).';
 comment on table meshhook_engine.deliveries is 'Dedupe keys of webhooks (by endpoint) and of start_run (by workflow): the same key, the same run.';

@@ -142,7 +142,7 @@ begin atomic
       and not exists (
         select from meshhook.steps s where s.run_id = r.id and s.seq is not null and not exists (
           select from meshhook.run_events x where x.run_id = s.run_id and x.seq = s.seq
-            and x.payload ->> 'step' = s.step)) as same
+            and s.step in (x.payload ->> 'step', x.payload ->> 'trigger'))) as same
     from (select * from meshhook.runs order by id desc limit 100) r,
       lateral (select count(*) as events, max(seq) as last_seq, (array_agg(type order by seq desc))[1] as last_type
         from meshhook.run_events where run_id = r.id) e

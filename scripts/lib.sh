@@ -27,23 +27,34 @@ die() {
 # True where stderr is a terminal that can rewrite a line.
 can_redraw() { [ -t 2 ] && [ "${TERM:-dumb}" != dumb ]; }
 
-# step LABEL LOG COMMAND...: run a long command quietly, with the seconds
-# passing on a terminal; on failure show the end of its log and fail with it.
+# The seconds pass on a terminal, until killed or this shell is gone.
+show_seconds() {
+	local start=$SECONDS
+
+	while kill -0 $$ 2>/dev/null; do
+		printf '\r%s ... %ss ' "$1" $((SECONDS - start)) >&2
+		sleep 0.2
+	done
+}
+
+# step LABEL LOG COMMAND...: run a long command quietly; on failure show the
+# end of its log and fail with it. It runs in the foreground: Ctrl-C ends it.
 step() {
-	local label=$1 log=$2 start=$SECONDS pid rc=0
+	local label=$1 log=$2 start=$SECONDS ticker='' rc=0
+
 	shift 2
 	mkdir -p "$(dirname "$log")"
-	can_redraw || say "$label ..."
-	"$@" >"$log" 2>&1 </dev/null &
-	pid=$!
 	if can_redraw; then
-		while kill -0 "$pid" 2>/dev/null; do
-			printf '\r%s ... %ss ' "$label" $((SECONDS - start)) >&2
-			sleep 0.2
-		done
+		show_seconds "$label" &
+		ticker=$!
+	else
+		say "$label ..."
+	fi
+	"$@" >"$log" 2>&1 </dev/null || rc=$?
+	if [ -n "$ticker" ]; then
+		kill "$ticker" 2>/dev/null && wait "$ticker" 2>/dev/null || true
 		printf '\r\e[K' >&2
 	fi
-	wait "$pid" || rc=$?
 	if [ "$rc" -ne 0 ]; then
 		tail -n 30 "$log" | sed 's/^/  | /' >&2
 		printf '%serror:%s %s failed (exit %s); the whole log: %s\n' \
@@ -68,6 +79,23 @@ listener_inode() {
 	awk -v port="$(printf '%04X' "$1")" \
 		'$4 == "0A" && $2 ~ ":" port "$" { print $10; exit }' \
 		/proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
+# A port base whose ports are free, for a stack of a test's own. Below the
+# ephemeral ports, so that no outgoing connection sits on one; drawn by chance,
+# so that two tests that start together seldom draw the same.
+free_port_base() {
+	local base port tries
+
+	for tries in $(seq 50); do
+		base=$((20000 + RANDOM % 100 * 100))
+		for port in $(seq $((base + 21)) $((base + 60))); do
+			[ -z "$(listener_inode "$port")" ] || continue 2
+		done
+		printf '%s\n' "$base"
+		return
+	done
+	die "no free ports found between 20000 and 30000, in $tries tries"
 }
 
 # The folder of what is downloaded and unpacked: .stack in the checkout, or,

@@ -9,8 +9,7 @@ cd "$(dirname "$0")/.." || exit 1
 set +e
 
 export MESHHOOK_STACK_DIR=$MH_HOME/stack-test
-base=22900
-while [ -n "$(listener_inode $((base + 22)))" ]; do base=$((base - 100)); done
+base=$(free_port_base)
 export MESHHOOK_STACK_PORT_BASE=$base
 port=$((base + 22))
 out=$(mktemp)
@@ -61,7 +60,7 @@ run scripts/stack start; ok $? 'a second start succeeds'
 [ $((($(date +%s%N) - before) / 1000000)) -lt 3000 ]; ok $? 'within 3 s'
 [ "$pid" = "$(as_postgres head -n 1 "$MESHHOOK_STACK_DIR/data/postmaster.pid")" ]; ok $? 'and leaves the server alone'
 run scripts/stack status; ok $? 'status of a running stack exits 0'
-run env MESHHOOK_STACK_PORT_BASE=22100 scripts/stack start
+run env MESHHOOK_STACK_PORT_BASE=19900 scripts/stack start
 [ $? -eq 1 ] && said "already runs, on port $port"; ok $? 'start on other ports is refused while it runs'
 (unset MESHHOOK_STACK_PORT_BASE; scripts/stack env) | grep -q "127.0.0.1:$port/"; ok $? 'env remembers the ports it was started on'
 
@@ -106,6 +105,8 @@ sql 'select 1'; ok $? 'and the server answers'
 run scripts/stack reset; ok $? 'reset starts afresh'
 sql "select to_regclass('public.kept') is null" && said '^t$'; ok $? 'without the old data'
 [ "$stopped_env" = "$(scripts/stack env)" ]; ok $? 'with the old keys'
+kill -9 "$(as_postgres head -n 1 "$MESHHOOK_STACK_DIR/data/postmaster.pid")"
+run scripts/stack reset; ok $? 'reset works on a killed server too'
 run scripts/stack stop; ok $? 'stop stops'
 [ -z "$(listener_inode "$port")" ]; ok $? 'and the port is free'
 run scripts/stack stop; ok $? 'a second stop is harmless'

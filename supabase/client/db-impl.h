@@ -14,7 +14,7 @@ enum db_phase { PHASE_WAITING, PHASE_LOOKUP, PHASE_POLLING, PHASE_READY };
 /* A call on its way, in a ring. The last one of its transaction is `last`; its
  * answer counts only once that transaction's Sync was answered. */
 struct db_entry {
-	const struct sql *sql;
+	const char *name;
 	db_done_fn *fn;
 	void *arg;
 	PGresult *res;

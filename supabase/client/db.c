@@ -201,7 +201,7 @@ calls_end(struct db *db, uint32_t n, const struct error *err)
 
 			if (code == NULL)
 				code = "25P02";
-			fail(&own, db_fault(code), code, "%s: %s", e.sql->name,
+			fail(&own, db_fault(code), code, "%s: %s", e.name,
 			    text != NULL ? text : "a call before it failed");
 			e.fn(e.arg, NULL, &own);
 		}
@@ -265,7 +265,7 @@ commit_failed(struct db *db, PGresult *res)
 	if (code == NULL)
 		code = "08006";
 	fail(&db->at_sync, db_fault(code), code, "%s: %s",
-	    entry_at(db, 0)->sql->name,
+	    entry_at(db, 0)->name,
 	    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
 	PQclear(res);
 }
@@ -446,7 +446,7 @@ db_send(struct db *db, const struct sql *sql, const struct db_param *params,
 		return fail(err, FAULT_RETRY, "08006", "%s: %s", sql->name,
 		    "not sent to the database");
 	e = entry_push(db);
-	*e = (struct db_entry){ .sql = sql, .fn = fn, .arg = arg };
+	*e = (struct db_entry){ .name = sql->name, .fn = fn, .arg = arg };
 	if (db->group)
 		db->group_open = 1;
 	else

@@ -1,0 +1,300 @@
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "cli/sql.h"
+#include "core/time.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SKEW_MOST_MS = 5000,
+	PROBE_MOST_MS = 1500,
+	PROBE_LOOK_MS = 25,
+	SCHEMA_LEAST = 1, /* what this program works with */
+	PROGRAM_LEVEL = 1,
+};
+
+struct doctor {
+	struct session session;
+	struct arena *arena;
+	struct json *findings; /* {"check", "result", "detail", "mend"} */
+};
+
+enum result { OK, FAILED, UNKNOWN };
+
+__attribute__((format(printf, 5, 6))) static void
+found(struct doctor *d, const char *check, enum result result, const char *mend,
+    const char *fmt, ...)
+{
+	static const char *const names[] = { "ok", "failed", "unknown" };
+	struct json *o = json_object(d->arena);
+	char detail[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	json_set(d->arena, o, "check", json_cstring(d->arena, check));
+	json_set(d->arena, o, "result", json_cstring(d->arena, names[result]));
+	json_set(d->arena, o, "detail", json_cstring(d->arena, detail));
+	json_set(d->arena, o, "mend",
+	    result != OK ? json_cstring(d->arena, mend) : NULL);
+	json_push(d->arena, d->findings, o);
+}
+
+/* The first line of an error. */
+static const char *
+said(struct doctor *d, const struct error *err)
+{
+	return arena_strndup(d->arena, err->text, strcspn(err->text, "\n"));
+}
+
+/* Connects; 0 when nothing else can be looked at. */
+static int
+check_database(struct doctor *d)
+{
+	const char *url = config_text(&d->session.cli->config, SETTING_DB_URL);
+	struct error err = { 0 };
+	struct rows rows = { 0 };
+	int64_t before, after, skew;
+
+	if (SESSION_QUERY(&d->session, &sql_doctor_here, &rows, &err) < 0) {
+		found(d, "database", FAILED,
+		    "check MESHHOOK_DB_URL and that the database runs",
+		    "%s: %s", config_masked(d->arena, url), said(d, &err));
+		return 0;
+	}
+	found(d, "database", OK, NULL, "PostgreSQL %s at %s, as %s",
+	    rows_text(&rows, 0, "server"), db_where(d->session.db),
+	    rows_text(&rows, 0, "role"));
+	rows_deinit(&rows);
+	before = time_wall_ms();
+	if (SESSION_QUERY(&d->session, &sql_doctor_here, &rows, &err) < 0)
+		return 0;
+	after = time_wall_ms();
+	skew = rows_time_ms(&rows, 0, "now") - (before + after) / 2;
+	rows_deinit(&rows);
+	found(d, "clocks", llabs(skew) <= SKEW_MOST_MS ? OK : FAILED,
+	    "set this machine's clock (NTP): webhooks are judged by it",
+	    "the database's is %lld ms %s, known to %lld ms",
+	    (long long)llabs(skew), skew < 0 ? "behind" : "ahead",
+	    (long long)((after - before) / 2 + 1));
+	return 1;
+}
+
+static void
+ignore(void *arg, const char *channel, const char *payload)
+{
+	(void)arg;
+	(void)channel;
+	(void)payload;
+}
+
+/* Does NOTIFY come through? Not where a pooler lends a connection for a
+ * transaction only. */
+static void
+check_pooler(struct doctor *d)
+{
+	static const char *const channels[] = { "meshhook_doctor", NULL };
+	struct session *s = &d->session;
+	struct listen_options options = {
+		.db.url = config_text(&s->cli->config, SETTING_DB_URL),
+		.db.application_name = "meshhook doctor",
+		.channels = channels,
+		.via = s->db,
+		.fn = ignore,
+	};
+	int64_t begun = time_mono_ms();
+	struct error err = { 0 };
+	struct listen *l = listen_new(s->loop, &options, &err);
+	int works = 0;
+
+	while (l != NULL && !works && time_mono_ms() - begun < PROBE_MOST_MS) {
+		session_sleep(s, PROBE_LOOK_MS);
+		works = listen_works(l);
+	}
+	listen_free(l);
+	if (works)
+		found(d, "pooler", OK, NULL,
+		    "a direct or session connection: NOTIFY arrives");
+	else
+		found(d, "pooler", UNKNOWN,
+		    "nothing need be done: workers poll; for starts within "
+		    "milliseconds connect directly (port 5432)",
+		    "NOTIFY does not arrive: a transaction pooler");
+}
+
+/* May a process of this role log in with the URL that it would use? */
+static void
+check_login(struct doctor *d, enum setting_id id, const char *check)
+{
+	const struct config *config = &d->session.cli->config;
+	struct db_options options = { .url = config->values[id].text };
+	struct error err = { 0 };
+	struct rows rows = { 0 };
+	struct db *db;
+
+	if (options.url == NULL)
+		return;
+	db = db_new(d->session.loop, &options, &err);
+	if (db != NULL && db_query(db, &sql_doctor_here, &rows, &err) == 0)
+		found(d, check, OK, NULL, "%s at %s",
+		    rows_text(&rows, 0, "role"), db_where(db));
+	else
+		found(d, check, FAILED,
+		    arena_printf(d->arena,
+			"check %s; alter role ... login "
+			"password '...'",
+			settings[id].env),
+		    "%s", said(d, &err));
+	rows_deinit(&rows);
+	db_free(db);
+}
+
+/* What the database knows itself; its schema may be missing or old. */
+static void
+check_schema(struct doctor *d)
+{
+	struct error err = { 0 };
+	struct rows rows = { 0 };
+
+	if (SESSION_QUERY(&d->session, &sql_doctor_checks, &rows, &err) < 0) {
+		found(d, "schema", FAILED, "supabase db push", "%s",
+		    said(d, &err));
+		return;
+	}
+	for (int i = 0; i < rows.n; i++) {
+		struct str text = rows_str(&rows, i, "record");
+		struct json *record;
+
+		if (json_parse(d->arena, arena_str(d->arena, text), NULL,
+			&record, &err) == 0)
+			json_push(d->arena, d->findings, record);
+	}
+	rows_deinit(&rows);
+}
+
+static void
+check_version(struct doctor *d)
+{
+	struct error err = { 0 };
+	struct rows rows = { 0 };
+	int64_t schema, program;
+
+	if (SESSION_QUERY(&d->session, &sql_doctor_version, &rows, &err) < 0)
+		return; /* check_schema says it */
+	schema = rows_int(&rows, 0, "version");
+	program = rows_int(&rows, 0, "oldest_program");
+	rows_deinit(&rows);
+	if (schema < SCHEMA_LEAST)
+		found(d, "version", FAILED, "supabase db push",
+		    "the schema is version %lld, this program needs %d",
+		    (long long)schema, SCHEMA_LEAST);
+	else if (program > PROGRAM_LEVEL)
+		found(d, "version", FAILED, "install the newer meshhook",
+		    "the schema wants programs of level %lld, this is %d",
+		    (long long)program, PROGRAM_LEVEL);
+	else
+		found(d, "version", OK, NULL,
+		    "meshhook %s and schema %lld fit each other",
+		    MESHHOOK_VERSION, (long long)schema);
+}
+
+static const struct column columns[] = {
+	{ "check", "CHECK", COLUMN_TEXT },
+	{ "result", "RESULT", COLUMN_STATUS },
+	{ "detail", "DETAIL", COLUMN_TEXT },
+	{ "mend", "MEND", COLUMN_TEXT },
+};
+
+static void
+print_text(const struct out *out, const struct json *f)
+{
+	int ok = str_is(json_str(json_get(f, "result")), "ok");
+	int bad = str_is(json_str(json_get(f, "result")), "failed");
+	struct str mend = json_str(json_get(f, "mend"));
+	struct buf b;
+
+	buf_init(&b);
+	out_escape(&b, json_str(json_get(f, "detail")));
+	fprintf(out->file, "%s%-8.*s%s %-12.*s %s\n",
+	    out_on(out,
+		ok        ? COLOUR_GREEN
+		    : bad ? COLOUR_RED
+			  : COLOUR_YELLOW),
+	    STR_FMT(json_str(json_get(f, "result"))), out_off(out),
+	    STR_FMT(json_str(json_get(f, "check"))), buf_str(&b).s);
+	if (mend.n > 0) {
+		buf_clear(&b);
+		out_escape(&b, mend);
+		fprintf(out->file, "%22s%s: %s\n", "",
+		    bad ? "to mend it" : "to know", buf_str(&b).s);
+	}
+	buf_deinit(&b);
+}
+
+static int
+report(struct doctor *d)
+{
+	struct out *out = &d->session.cli->out;
+	int failed = 0;
+
+	OUT_BEGIN(out, columns);
+	for (uint32_t i = 0; i < d->findings->n; i++) {
+		const struct json *f = json_at(d->findings, i);
+
+		failed |= str_is(json_str(json_get(f, "result")), "failed");
+		if (out->format == OUT_TEXT)
+			print_text(out, f);
+		else
+			out_row(out, d->arena, f);
+	}
+	if (out->format != OUT_TEXT)
+		out_end(out);
+	return failed ? EXIT_FAILED : EXIT_OK;
+}
+
+static int
+cmd_doctor(struct cli *cli, struct error *err)
+{
+	struct doctor d = { .arena = &cli->arena };
+
+	d.findings = json_array(d.arena);
+	if (session_open(&d.session, cli, err) < 0) {
+		session_close(&d.session);
+		return -1;
+	}
+	if (check_database(&d)) {
+		check_pooler(&d);
+		check_version(&d);
+		check_schema(&d);
+		check_login(&d, SETTING_WORKER_DB_URL, "worker");
+		check_login(&d, SETTING_GATEWAY_DB_URL, "gateway");
+	}
+	session_close(&d.session);
+	return report(&d);
+}
+
+static const struct example examples[] = {
+	{ "doctor", "what is wrong, and how to mend it" },
+	{ "doctor -o json | jq -r 'select(.result == \"failed\").mend'",
+	    "only what there is to do" },
+	{ NULL, NULL },
+};
+const struct cmd cmd_doctor_entry = {
+	.noun = "doctor",
+	.args = "",
+	.help = "check the whole set-up, say how to mend it",
+	.text = "Looks at the database and its clock, the pooler's mode, the "
+		"schema's version, its exposure to the API, pgmq, roles, "
+		"rights, partitions, connections in sum, and whether "
+		"projections say what events say. Where the environment has "
+		"the URLs of worker and gateway, it logs in as they would. "
+		"Exits 1 if anything failed; \"unknown\" is what can't be "
+		"seen from here, or is no fault.",
+	.examples = examples,
+	.settings = SETTING_G_DB | SETTING_G_LOG,
+	.formats = OUT_RECORDS,
+	.format = OUT_TEXT,
+	.fn = cmd_doctor,
+};

@@ -1,0 +1,86 @@
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "cli/sql.h"
+
+static const struct column totals[] = {
+	{ "queue", "queue", COLUMN_NUMBER },
+	{ "ready", "  ready", COLUMN_NUMBER },
+	{ "in_flight", "  in flight", COLUMN_NUMBER },
+	{ "oldest_ready_s", "  oldest ready, s", COLUMN_NUMBER },
+	{ "backlog", "backlog", COLUMN_NUMBER },
+	{ "timers", "timers", COLUMN_NUMBER },
+	{ "next_timer", "  next due", COLUMN_TIME },
+	{ "dead", "dead letters", COLUMN_NUMBER },
+	{ "workers", "workers", COLUMN_NUMBER },
+	{ "estimated", "estimated", COLUMN_TEXT },
+};
+
+static const struct column projects[] = {
+	{ "project", "PROJECT", COLUMN_TEXT },
+	{ "queued", "QUEUED", COLUMN_NUMBER },
+	{ "window", "WINDOW", COLUMN_NUMBER },
+	{ "backlog", "BACKLOG", COLUMN_NUMBER },
+};
+
+/* With -o json everything is one object; otherwise a second table follows. */
+static int
+stats(struct session *s, struct error *err)
+{
+	struct out *out = &s->cli->out;
+	struct arena *a = &s->cli->arena;
+	struct json *record, *list;
+
+	if (SESSION_RECORD(s, &sql_queue_stats, &record, err) < 0 ||
+	    SESSION_RECORD(s, &sql_queue_projects, &list, err) < 0)
+		return -1;
+	json_set(a, record, "projects", list);
+	if (json_at(json_get(record, "estimated"), 0) == NULL &&
+	    out->format != OUT_JSON)
+		json_set(a, record, "estimated", NULL);
+	OUT_OBJECT(out, a, totals, record);
+	if (out->format != OUT_TEXT || json_at(list, 0) == NULL)
+		return EXIT_OK;
+	fputc('\n', out->file);
+	out->format = OUT_TABLE;
+	OUT_BEGIN(out, projects);
+	for (uint32_t i = 0; i < list->n; i++)
+		out_row(out, a, json_at(list, i));
+	out_end(out);
+	return EXIT_OK;
+}
+
+static int
+cmd_queue_stats(struct cli *cli, struct error *err)
+{
+	struct session s;
+	int r = session_open(&s, cli, err);
+
+	if (r == 0)
+		r = stats(&s, err);
+	session_close(&s);
+	return r;
+}
+
+static const struct example examples[] = {
+	{ "queue stats", "the queue as a whole, then by project" },
+	{ "queue stats -o json | jq .oldest_ready_s",
+	    "how far the workers are behind" },
+	{ NULL, NULL },
+};
+const struct cmd cmd_queue_stats_entry = {
+	.noun = "queue",
+	.verb = "stats",
+	.args = "",
+	.help = "how much waits, and for how long",
+	.text = "queue: admitted messages, of which some are ready for a "
+		"worker and some in flight, that is, leased to one. backlog: "
+		"what waits because its project's window is full. timers: "
+		"delays, retries and deadlines. Cheap whatever the depth: "
+		"beyond 10,000 a number is the planner's estimate, or "
+		"\"more than\", and is named under estimated.",
+	.examples = examples,
+	.settings = SETTING_G_DB | SETTING_G_LOG,
+	.formats = OUT_RECORDS,
+	.format = OUT_TEXT,
+	.fn = cmd_queue_stats,
+};

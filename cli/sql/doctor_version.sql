@@ -1,0 +1,1 @@
+select i.version, i.oldest_program from meshhook_engine.schema_info() i

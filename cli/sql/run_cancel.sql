@@ -1,0 +1,1 @@
+select meshhook.cancel_run($1::uuid, $2) as cancelled

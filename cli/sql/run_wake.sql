@@ -1,0 +1,1 @@
+select pg_notify('meshhook_work', '')

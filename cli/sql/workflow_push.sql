@@ -1,0 +1,1 @@
+select meshhook.push_workflow($1, $2, $3)::text as id
