@@ -17,7 +17,7 @@ enum { SECRET_MAX = 65536 };
 /* Of scripts, tests and benches; not ours to judge. */
 static const char *const foreign[] = {
 	"MESHHOOK_STACK_",
-	"MESHHOOK_TEST_",
+	"MESHHOOK_TEST",
 	"MESHHOOK_BENCH_",
 	"MESHHOOK_BIN",
 	"MESHHOOK_RELEASE_BIN",
@@ -123,6 +123,17 @@ set_int(const struct setting *s, const char *text, const char *from,
 }
 
 static int
+set_bool(const char *text, const char *from, int64_t *number, struct error *err)
+{
+	static const char yes[] = "on|true|yes|1", no[] = "off|false|no|0";
+
+	*number = choice(yes, text) >= 0;
+	if (*number || choice(no, text) >= 0)
+		return 0;
+	return bad(err, from, "\"%.80s\" is neither on nor off", text);
+}
+
+static int
 set_ms(const struct setting *s, const char *text, const char *from,
     int64_t *number, struct error *err)
 {
@@ -194,6 +205,9 @@ config_set(struct config *c, enum setting_id id, const char *text,
 		break;
 	case SETTING_INT:
 		r = set_int(s, text, from, &number, err);
+		break;
+	case SETTING_BOOL:
+		r = set_bool(text, from, &number, err);
 		break;
 	case SETTING_MS:
 		r = set_ms(s, text, from, &number, err);
@@ -392,6 +406,7 @@ setting_type_name(enum setting_type type)
 		[SETTING_URL] = "URL",
 		[SETTING_KEY] = "key",
 		[SETTING_INT] = "number",
+		[SETTING_BOOL] = "on|off",
 		[SETTING_MS] = "duration",
 		[SETTING_CHOICE] = "choice",
 	};

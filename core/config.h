@@ -34,6 +34,10 @@ enum setting_id {
 	SETTING_HTTP_CA_FILE,
 	SETTING_GATEWAY_HOST,
 	SETTING_GATEWAY_PORT,
+	SETTING_GATEWAY_CONNECTIONS,
+	SETTING_GATEWAY_RATE,
+	SETTING_GATEWAY_BURST,
+	SETTING_GATEWAY_DRAIN,
 	SETTING_INTAKE_KEY,
 	N_SETTINGS,
 };
@@ -43,7 +47,8 @@ enum setting_type {
 	SETTING_URL, /* of a database; credentials are masked when shown */
 	SETTING_KEY, /* 32 bytes in base64, or several: "id:KEY,id:KEY" */
 	SETTING_INT,
-	SETTING_MS, /* "250ms", "30s", "5m" */
+	SETTING_BOOL, /* on, off, and their like; number: 1, 0 */
+	SETTING_MS,   /* "250ms", "30s", "5m" */
 	SETTING_CHOICE,
 };
 

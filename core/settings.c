@@ -58,14 +58,14 @@ const struct setting settings[N_SETTINGS] = {
 	},
 	[SETTING_WORKER_INLINE] = {
 		.env = "MESHHOOK_WORKER_INLINE", .flag = "inline",
-		.type = SETTING_CHOICE, .groups = SETTING_G_WORKER,
-		.preset = "on", .choices = "on|off",
+		.type = SETTING_BOOL, .groups = SETTING_G_WORKER,
+		.preset = "on",
 		.help = "run pure steps in one go with the step before them",
 	},
 	[SETTING_WORKER_LISTEN] = {
 		.env = "MESHHOOK_WORKER_LISTEN", .flag = "listen",
-		.type = SETTING_CHOICE, .groups = SETTING_G_WORKER,
-		.preset = "on", .choices = "on|off",
+		.type = SETTING_BOOL, .groups = SETTING_G_WORKER,
+		.preset = "on",
 		.help = "be woken by NOTIFY where that works; off saves a connection",
 	},
 	[SETTING_WORKER_LEASE] = {
@@ -108,6 +108,30 @@ const struct setting settings[N_SETTINGS] = {
 		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
 		.preset = "54332", .min = 0, .max = 65535,
 		.help = "the port to listen on; 0: any that is free",
+	},
+	[SETTING_GATEWAY_CONNECTIONS] = {
+		.env = "MESHHOOK_GATEWAY_CONNECTIONS", .flag = "connections",
+		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
+		.preset = "4096", .min = 16, .max = 1000000,
+		.help = "clients that may be connected at once",
+	},
+	[SETTING_GATEWAY_RATE] = {
+		.env = "MESHHOOK_GATEWAY_RATE", .flag = "rate",
+		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
+		.preset = "0", .min = 0, .max = 1000000,
+		.help = "webhooks a second that one endpoint takes; 0: any number",
+	},
+	[SETTING_GATEWAY_BURST] = {
+		.env = "MESHHOOK_GATEWAY_BURST", .flag = "burst",
+		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
+		.preset = "0", .min = 0, .max = 1000000,
+		.help = "webhooks beyond the rate taken at once; 0: twice the rate",
+	},
+	[SETTING_GATEWAY_DRAIN] = {
+		.env = "MESHHOOK_GATEWAY_DRAIN", .flag = "drain-within",
+		.type = SETTING_MS, .groups = SETTING_G_GATEWAY,
+		.preset = "10s", .min = 0, .max = 600000,
+		.help = "how long SIGTERM waits for requests in flight",
 	},
 	[SETTING_INTAKE_KEY] = {
 		.env = "MESHHOOK_INTAKE_KEY", .type = SETTING_KEY,

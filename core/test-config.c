@@ -62,6 +62,10 @@ test_values(void **state)
 	assert_int_equal(config_int(&config, SETTING_LOG_FORMAT), 2);
 	assert_int_equal(load("MESHHOOK_WORKER_BATCH=", NULL), 0);
 	assert_int_equal(config_int(&config, SETTING_WORKER_BATCH), 100);
+	assert_int_equal(
+	    load("MESHHOOK_WORKER_INLINE=0", "MESHHOOK_WORKER_LISTEN=yes"), 0);
+	assert_int_equal(config_int(&config, SETTING_WORKER_INLINE), 0);
+	assert_int_equal(config_int(&config, SETTING_WORKER_LISTEN), 1);
 	assert_int_equal(load("MESHHOOK_STACK_DIR=x", "PATH=/bin"), 0);
 	assert_int_equal(
 	    config_set(&config, SETTING_WORKER_BATCH, "9", "--batch", &err), 0);
@@ -84,6 +88,8 @@ test_malformed_is_named(void **state)
 	fails("MESHHOOK_WORKER_LEASE=30",
 	    "MESHHOOK_WORKER_LEASE: \"30\" is no duration such as 250ms, 30s "
 	    "or 5m");
+	fails("MESHHOOK_WORKER_INLINE=maybe",
+	    "MESHHOOK_WORKER_INLINE: \"maybe\" is neither on nor off");
 	fails("MESHHOOK_LOG_LEVEL=wran",
 	    "MESHHOOK_LOG_LEVEL: \"wran\" is none of "
 	    "trace|debug|info|warn|error; did you mean \"warn\"?");
