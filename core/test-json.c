@@ -319,6 +319,51 @@ test_readers_forgive(void **state)
 	assert_int_equal(json_set(&arena, NULL, "a", v), -1);
 }
 
+/* However little memory there is: an error, or the right text. */
+static int
+write_within(size_t cap, const char *text)
+{
+	struct error err = { 0 };
+	struct json *v, *o;
+	struct str out = { NULL, 0 };
+	struct arena a;
+
+	arena_init_cap(&a, cap);
+	if (json_parse(&a, str_of(text), NULL, &v, &err) < 0) {
+		assert_int_equal(err.fault, FAULT_INPUT);
+	} else {
+		o = json_object(&a);
+		for (uint32_t i = 0; i < v->n; i++)
+			if (json_set_str(&a, o, v->of[i].key, v->of[i].value) <
+			    0)
+				break;
+		if (!a.over)
+			out = json_canonical(&a, o);
+	}
+	assert_int_equal(a.over, out.s == NULL);
+	arena_deinit(&a);
+	return out.s != NULL ? 0 : -1;
+}
+
+static void
+test_every_refusal_of_memory(void **state)
+{
+	struct json *v = json_object(&arena);
+	const char *text;
+	size_t cap = 16;
+	char key[8];
+
+	(void)state;
+	for (int i = 0; i < 40; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		json_set(&arena, v, key, parse("[\"a\",{\"b\":[1.5]}]"));
+	}
+	text = json_text(&arena, v).s;
+	while (write_within(cap, text) < 0)
+		cap += 16;
+	assert_true(cap > 4096);
+}
+
 /* JSONTestSuite: what we do where the standard leaves it to us. */
 static const char *const accepted[] = { "i_number_double_huge_neg_exp.json",
 	"i_number_huge_exp.json", "i_number_neg_int_huge_exp.json",
@@ -429,6 +474,7 @@ main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_doubles),
 		cmocka_unit_test(test_readers_forgive),
+		cmocka_unit_test(test_every_refusal_of_memory),
 		cmocka_unit_test(test_suite),
 	};
 

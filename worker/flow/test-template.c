@@ -300,6 +300,53 @@ test_many_parts(void **state)
 	arena_deinit(&a);
 }
 
+/* However little memory there is: an error, or the right result. */
+static int
+render_within(size_t cap)
+{
+	static const char text[] =
+	    "{\"a\":\"{{ {x: input.list[], y: sort_by(input.o, &k), z: "
+	    "to_string(input)} }}\",\"b\":[\"u {{ join('-', map(&reverse(@), "
+	    "keys(merge(input, `{\\\"q\\\": 1}`)))) }} v\",\"{{ "
+	    "input.list[?@ > `1`] | [::-1] }}\",\"{{ [abs(`-1`), "
+	    "sum(`[1,2.5]`), length('x'), values(input)] }}\"]}";
+	static const char data[] =
+	    "{\"input\":{\"list\":[1,2,3],\"o\":[{\"k\":2},{\"k\":1}]}}";
+	struct template *t;
+	struct json *v, *d;
+	struct error err = { 0 };
+	struct arena a;
+	int r;
+
+	arena_init_cap(&a, cap);
+	r = json_parse(&a, str_of(text), NULL, &v, &err);
+	if (r == 0)
+		r = json_parse(&a, str_of(data), NULL, &d, &err);
+	if (r == 0)
+		r = template_compile(&a, v, &t, &err);
+	if (r == 0)
+		r = template_render(&a, t, d, NULL, TEMPLATE_PLAIN, &v, &err);
+	if (r == 0)
+		assert_true(str_is(
+		    json_str(json_at(json_get(v, "b"), 0)), "u tsil-o-q v"));
+	else
+		assert_int_equal(err.fault, FAULT_INPUT);
+	assert_int_equal(a.over, r < 0);
+	arena_deinit(&a);
+	return r;
+}
+
+static void
+test_every_refusal_of_memory(void **state)
+{
+	size_t cap = 16;
+
+	(void)state;
+	while (render_within(cap) < 0)
+		cap += 16;
+	assert_true(cap > 4096);
+}
+
 int
 main(void)
 {
@@ -313,6 +360,7 @@ main(void)
 		cmocka_unit_test(test_limits_are_for_all),
 		cmocka_unit_test(test_refs),
 		cmocka_unit_test(test_many_parts),
+		cmocka_unit_test(test_every_refusal_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
