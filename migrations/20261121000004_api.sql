@@ -364,7 +364,7 @@ begin
   end if;
   insert into meshhook.run_events (run_id, seq, project_id, type, payload)
   values (run.id, run.last_seq + 1, run.project_id, 'run.cancel_requested', body),
-    (run.id, run.last_seq + 2, run.project_id, 'run.cancelled', body);
+    (run.id, run.last_seq + 2, run.project_id, 'run.cancelled', body - 'by');
   insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
   values (run.id, run.log_seq + 1, run.project_id, meshhook_engine.log_level('warn'),
     'run cancelled' || coalesce(': ' || p_reason, ''),
