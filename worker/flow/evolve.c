@@ -386,24 +386,23 @@ fold_fact(struct run *run, const struct event *e, struct error *err)
 int
 run_evolve(struct run *run, const struct event *e, struct error *err)
 {
+	const struct command *cmd =
+	    run->head < run->n_todo ? &run->todo[run->head] : NULL;
+
 	if (run->status != RUN_RUNNING)
 		return wrong(err, e, "the run is over");
 	if (e->seq != run->last_seq + 1)
 		return wrong(err, e, "is not the next");
 	if (e->seq == 1 && strcmp(e->type, "run.started") != 0)
 		return wrong(err, e, "is not how a run begins");
-	if (foreign_start(run, e)) {
-		run->last_seq++;
-		return 0;
-	}
-	if (run->head < run->n_todo) {
-		const struct command *cmd = &run->todo[run->head];
-
-		if (!command_acked_by(run->flow, cmd, e))
-			return wrong(err, e, "is not what was decided");
+	if (cmd != NULL && command_acked_by(run->flow, cmd, e)) {
 		if (cmd->type == CMD_END_RUN)
 			run->status = cmd->status;
 		run->head++;
+	} else if (foreign_start(run, e)) {
+		; /* and what it does is told by facts */
+	} else if (cmd != NULL) {
+		return wrong(err, e, "is not what was decided");
 	} else {
 		run->head = run->n_todo = 0;
 		if (fold_fact(run, e, err) < 0)

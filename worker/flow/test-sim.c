@@ -1,0 +1,598 @@
+/*
+ * Whole runs against a model of the database: rows, messages with leases,
+ * timers, stale commits, lost leases, cancelling; by workers that hold nothing
+ * but the slice that claim gave them. Whatever the schedule: the run ends, its
+ * events are contiguous, no attempt of a step has two results, the history
+ * decides itself again, and the rows are what folding it gives.
+ *
+ *	test-flow-sim [RUNS [FIRST-SEED]]
+ */
+#include "worker/flow/node.h"
+#include "worker/flow/replay.h"
+#include "worker/flow/test-random.h"
+
+enum { EVENTS = 2000, MESSAGES = 400, NODES = 64, WORKERS = 4, HOLD = 4 };
+
+struct db_message {
+	struct json *json;
+	int64_t ready_at; /* a timer, while it is beyond now */
+	uint32_t lease;   /* of whom it is; counts up at each claim */
+	int leased, gone;
+};
+
+struct db {
+	struct arena *a;
+	const struct flow *flow;
+	struct json *input;
+	struct event events[EVENTS];
+	uint32_t n_events;
+	struct step_row rows[NODES];
+	int has_row[NODES];
+	struct db_message messages[MESSAGES];
+	uint32_t n_messages;
+	enum run_status status;
+	int64_t now;
+	uint64_t seed, first_seed;
+	int inlines;
+	uint32_t stale, lost, inlined, hops;
+};
+
+/* What a worker holds between claim and commit. */
+struct item {
+	int busy;
+	uint32_t ids[HOLD], leases[HOLD], n;
+	int32_t base;
+	struct step_row rows[NODES];
+	uint32_t n_rows;
+	uint32_t which[NODES];
+	const struct json *outputs[NODES];
+	uint32_t n_outputs;
+	int input;
+	uint64_t luck; /* its HTTP results: the same when it decides again */
+};
+
+/* What deciding an item came to. */
+struct outcome {
+	struct run *run;
+	struct event events[EVENTS];
+	uint32_t n_events;
+	struct json *sends[MESSAGES];
+	uint32_t n_sends;
+	struct json *timers[MESSAGES];
+	int64_t due[MESSAGES];
+	uint32_t n_timers;
+	struct command inlined[MESSAGES];
+	uint32_t n_inlined, at_inlined;
+	uint32_t which[NODES * 2];
+	const struct json *outputs[NODES * 2];
+	uint32_t n_outputs;
+	struct error err;
+};
+
+static void
+send(struct db *db, struct json *message, int64_t ready_at)
+{
+	assert_true(db->n_messages < MESSAGES);
+	db->messages[db->n_messages++] =
+	    (struct db_message){ .json = message, .ready_at = ready_at };
+}
+
+static void
+db_fails(const struct db *db, const char *why)
+{
+	print_error("seed %llu: %s\n", (unsigned long long)db->first_seed,
+	    json_text(db->a, db->flow->definition).s);
+	for (uint32_t i = 0; i < db->n_events; i++)
+		print_error("%u %s %s\n", i + 1, db->events[i].type,
+		    json_text(db->a, db->events[i].payload).s);
+	fail_msg("%s", why);
+}
+
+/* start_run: what the plan says, and nothing else. */
+static void
+db_start(struct db *db, const char *trigger)
+{
+	struct json *plans, *plan, *list, *started = json_object(db->a);
+	struct error err;
+
+	assert_int_equal(flow_plan(db->a, db->flow, &plans, &err), 0);
+	plan = json_get(plans, trigger);
+	json_set(db->a, started, "trigger", json_cstring(db->a, trigger));
+	json_set(db->a, started, "input", db->input);
+	db->events[db->n_events++] =
+	    (struct event){ 1, "run.started", started };
+	list = json_get(plan, "events");
+	for (uint32_t i = 0; i < list->n; i++, db->n_events++)
+		db->events[db->n_events] = (struct event){
+			.seq = (int32_t)db->n_events + 1,
+			.type = json_str(json_get(list->items[i], "type")).s,
+			.payload = json_get(list->items[i], "payload"),
+		};
+	list = json_get(plan, "steps");
+	for (uint32_t i = 0; i < list->n; i++) {
+		struct str id = json_str(json_get(list->items[i], "step"));
+		int32_t node = flow_find(db->flow, id);
+		struct step_row *row = &db->rows[node];
+
+		db->has_row[node] = 1;
+		row->step = id;
+		row->attempt =
+		    (int32_t)json_num(json_get(list->items[i], "attempt"));
+		row->waits =
+		    (int32_t)json_num(json_get(list->items[i], "waits"));
+		row->live = (int32_t)json_num(json_get(list->items[i], "live"));
+		step_status_parse(
+		    json_str(json_get(list->items[i], "status")), &row->status);
+	}
+	list = json_get(plan, "messages");
+	for (uint32_t i = 0; i < list->n; i++)
+		send(db, list->items[i], 0);
+	if (!json_is(json_get(plan, "ends"), JSON_NULL))
+		db->status = RUN_SUCCEEDED;
+}
+
+/* The slice of a message, as meshhook_engine.slice reads it. */
+static void
+db_slice(struct db *db, const struct json *message, struct item *item)
+{
+	struct json *reads = json_get(message, "o");
+	struct json *joins = json_get(message, "j");
+	struct json *own = json_string(db->a, json_str(json_get(message, "n")));
+
+	item->input |= json_is(json_get(message, "i"), JSON_TRUE);
+	for (uint32_t i = 0; reads != NULL && i < reads->n; i++) {
+		int32_t node = flow_find(db->flow, json_str(reads->items[i]));
+		const struct step_row *row = &db->rows[node];
+
+		item->which[item->n_outputs] = (uint32_t)node;
+		item->outputs[item->n_outputs++] =
+		    db->has_row[node] && row->seq > 0
+		    ? json_get(db->events[row->seq - 1].payload, "output")
+		    : NULL;
+	}
+	for (uint32_t i = 0; i < (joins != NULL ? joins->n : 0) + 1; i++) {
+		int first = i == 0,
+		    step = str_is(json_str(json_get(message, "k")), "step");
+		int32_t node = flow_find(
+		    db->flow, json_str(first ? own : joins->items[i - 1]));
+
+		if (db->has_row[node] && !(first && step))
+			item->rows[item->n_rows++] = db->rows[node];
+	}
+}
+
+static void
+db_claim(struct db *db, struct item *item)
+{
+	uint32_t want = 1 + random_below(&db->seed, HOLD);
+
+	*item = (struct item){ .base = (int32_t)db->n_events };
+	for (uint32_t i = 0; i < db->n_messages && item->n < want; i++) {
+		struct db_message *m = &db->messages[i];
+
+		if (m->gone || m->ready_at > db->now ||
+		    (m->leased && !random_chance(&db->seed, 3)) ||
+		    random_chance(&db->seed, 40))
+			continue;
+		m->leased = 1;
+		item->ids[item->n] = i;
+		item->leases[item->n++] = ++m->lease;
+		db_slice(db, m->json, item);
+	}
+	item->busy = item->n > 0;
+	item->luck = random_next(&db->seed);
+}
+
+static void
+append(struct db *db, struct outcome *o, struct event *e)
+{
+	const struct json *output = json_get(e->payload, "output");
+	int32_t node =
+	    flow_find(db->flow, json_str(json_get(e->payload, "step")));
+
+	if (run_append(o->run, e, &o->err) < 0)
+		fail_msg("%s", o->err.text);
+	o->events[o->n_events++] = *e;
+	if (strcmp(e->type, "step.succeeded") == 0 ||
+	    (strcmp(e->type, "step.failed") == 0 && output != NULL)) {
+		o->which[o->n_outputs] = (uint32_t)node;
+		o->outputs[o->n_outputs++] = output;
+	}
+}
+
+static void
+command(struct db *db, struct outcome *o, const struct command *cmd)
+{
+	const struct node *n = &db->flow->nodes[cmd->node];
+	int hop;
+
+	if (cmd->type == CMD_SET_TIMER) {
+		o->due[o->n_timers] = cmd->due_ms;
+		o->timers[o->n_timers++] = message_make(db->a, db->flow, cmd);
+	}
+	if (cmd->type != CMD_START_STEP || cmd->kind == MESSAGE_RETRY)
+		return;
+	hop = !db->inlines || !run_holds(o->run, cmd->node) ||
+	    (cmd->kind == MESSAGE_STEP && !node_is_inline(n)) ||
+	    o->n_inlined == 8;
+	if (hop)
+		o->sends[o->n_sends++] = message_make(db->a, db->flow, cmd);
+	else
+		o->inlined[o->n_inlined++] = *cmd;
+}
+
+static void
+fact(struct db *db, struct outcome *o, struct event *e)
+{
+	struct commands cmds;
+
+	append(db, o, e);
+	assert_int_equal(run_decide(db->a, o->run, &cmds), 0);
+	for (uint32_t i = 0; i < cmds.n; i++) {
+		struct event ack;
+
+		command_event(db->a, db->flow, &cmds.items[i], &ack);
+		append(db, o, &ack);
+		command(db, o, &cmds.items[i]);
+	}
+}
+
+/* An answer by luck: mostly good, else of every kind. */
+static void
+call(struct db *db, struct outcome *o, const struct message *m,
+    const struct effect *effect, uint64_t luck)
+{
+	static const struct header json = {
+		{ "content-type", 12 },
+		{ "application/json", 16 },
+	};
+	struct http_result r = { .retry_after_ms = -1, .took_ms = 3 };
+	struct try try = { .message = m, .what = "GET http://h/" };
+	struct log_line line;
+	struct event e;
+
+	luck += (uint64_t)m->node * 1000003 + (uint64_t)m->attempt;
+	try.random = random_next(&luck);
+	try.at_ms = db->now;
+	try.deadline_ms = m->deadline_ms;
+	if (try.deadline_ms == 0 && effect->http.deadline_ms > 0)
+		try.deadline_ms = db->now + effect->http.deadline_ms;
+	try.result = &r;
+	r.headers = &json;
+	r.n_headers = 1;
+	r.body =
+	    str_of(arena_printf(db->a, "{\"v\":%u}", random_below(&luck, 4)));
+	switch (random_below(&luck, 10)) {
+	case 0:
+		r.code = "ECONNREFUSED";
+		r.message = "nobody there";
+		r.retryable = 1;
+		break;
+	case 1:
+	case 2:
+		r.status = random_chance(&luck, 50) ? 503 : 404;
+		r.code = r.status == 503 ? "HTTP503" : "HTTP404";
+		r.message = "no";
+		break;
+	default:
+		r.status = 200;
+	}
+	node_http_done(db->a, db->flow, &try, &e, &line);
+	fact(db, o, &e);
+}
+
+/* 0, or NODE_OUT_NOT_LOADED and nothing happened. */
+static int
+carry_out(struct db *db, struct outcome *o, const struct item *item,
+    const struct message *m)
+{
+	struct context context = {
+		.input = item->input ? db->input : NULL,
+		.run = flow_json(db->a, "{'id':'r1'}"),
+		.which = o->which,
+		.outputs = o->outputs,
+		.n_outputs = o->n_outputs,
+	};
+	struct effect effect;
+	struct event e;
+	int r = node_begin(
+	    db->a, db->flow, m->node, &context, db->now, &effect, &o->err);
+
+	assert_true(r >= 0);
+	if (r == NODE_OUT_NOT_LOADED)
+		return r;
+	if (effect.type == EFFECT_HTTP) {
+		call(db, o, m, &effect, item->luck);
+		return 0;
+	}
+	node_done(db->a, db->flow, m, &effect, db->now, &e);
+	fact(db, o, &e);
+	return 0;
+}
+
+static void
+message(struct db *db, struct outcome *o, const struct item *item,
+    const struct json *json)
+{
+	struct message m;
+	struct event e;
+
+	assert_int_equal(message_parse(db->flow, json, &m, &o->err), 0);
+	switch (m.kind) {
+	case MESSAGE_SKIP:
+		event_skipped(db->a, db->flow, m.node, &e);
+		fact(db, o, &e);
+		return;
+	case MESSAGE_DELAY:
+	case MESSAGE_RETRY:
+		event_timer_fired(db->a, db->flow, &m, &e);
+		fact(db, o, &e);
+		if (m.kind == MESSAGE_DELAY)
+			return;
+		break;
+	case MESSAGE_STEP:
+		break;
+	}
+	/* what its own message names must be enough */
+	assert_int_equal(carry_out(db, o, item, &m), 0);
+}
+
+static void
+inlined(struct db *db, struct outcome *o, const struct item *item)
+{
+	while (
+	    o->at_inlined < o->n_inlined && run_status(o->run) == RUN_RUNNING) {
+		const struct command *cmd = &o->inlined[o->at_inlined++];
+		struct message m = { cmd->node, cmd->attempt, cmd->kind, 0 };
+		struct event e;
+
+		if (cmd->kind == MESSAGE_SKIP) {
+			event_skipped(db->a, db->flow, m.node, &e);
+			fact(db, o, &e);
+		} else if (carry_out(db, o, item, &m) == NODE_OUT_NOT_LOADED) {
+			o->sends[o->n_sends++] =
+			    message_make(db->a, db->flow, cmd);
+			continue;
+		}
+		db->inlined++;
+	}
+}
+
+static void
+decide(struct db *db, struct item *item, struct outcome *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->run = run_slice(db->a, db->flow, item->base);
+	for (uint32_t i = 0; i < item->n_rows; i++)
+		assert_int_equal(run_load(o->run, &item->rows[i], &o->err), 0);
+	for (uint32_t i = 0; i < item->n; i++)
+		assert_int_equal(run_claimed(o->run,
+				     db->messages[item->ids[i]].json, &o->err),
+		    0);
+	for (uint32_t i = 0; i < item->n_outputs; i++) {
+		o->which[i] = item->which[i];
+		o->outputs[i] = item->outputs[i];
+	}
+	o->n_outputs = item->n_outputs;
+	if (run_catch_up(o->run, &db->events[item->base],
+		db->n_events - (uint32_t)item->base, &o->err) < 0)
+		db_fails(db, o->err.text);
+	for (uint32_t i = 0; i < item->n && run_status(o->run) == RUN_RUNNING;
+	     i++) {
+		message(db, o, item, db->messages[item->ids[i]].json);
+		inlined(db, o, item);
+	}
+}
+
+static void
+rows_write(struct db *db, const struct outcome *o)
+{
+	struct step_row *rows;
+	uint32_t n = run_changed(db->a, o->run, &rows);
+
+	for (uint32_t i = 0; i < n; i++) {
+		int32_t node = flow_find(db->flow, rows[i].step);
+
+		if (rows[i].fresh)
+			assert_false(db->has_row[node]);
+		db->has_row[node] = 1;
+		db->rows[node] = rows[i];
+	}
+}
+
+static void
+db_commit(struct db *db, struct item *item)
+{
+	struct outcome *o = arena_alloc(db->a, sizeof(*o));
+	uint32_t known = db->n_events;
+
+	item->busy = 0;
+	for (uint32_t i = 0; i < item->n; i++)
+		if (db->messages[item->ids[i]].lease != item->leases[i] ||
+		    db->messages[item->ids[i]].gone) {
+			db->lost++;
+			return;
+		}
+	for (uint32_t i = 0; i < item->n; i++)
+		db->messages[item->ids[i]].gone = 1;
+	if (db->status != RUN_RUNNING)
+		return; /* resolved */
+	db->stale += (uint32_t)item->base != known;
+	decide(db, item, o);
+	for (uint32_t i = 0; i < o->n_events; i++) {
+		assert_int_equal(o->events[i].seq, db->n_events + 1);
+		db->events[db->n_events++] = o->events[i];
+	}
+	rows_write(db, o);
+	db->hops += o->n_sends;
+	db->status = run_status(o->run);
+	if (db->status != RUN_RUNNING)
+		return;
+	for (uint32_t i = 0; i < o->n_sends; i++)
+		send(db, o->sends[i], 0);
+	for (uint32_t i = 0; i < o->n_timers; i++)
+		send(db, o->timers[i], o->due[i]);
+}
+
+static void
+db_cancel(struct db *db)
+{
+	struct event e, ack = { 0, "run.cancelled", NULL };
+
+	event_cancel_requested(db->a, "enough", &e);
+	ack.payload = e.payload;
+	e.seq = (int32_t)db->n_events + 1;
+	db->events[db->n_events++] = e;
+	ack.seq = e.seq + 1;
+	db->events[db->n_events++] = ack;
+	db->status = RUN_CANCELLED;
+}
+
+/* Nothing left to do for anybody: time goes on to the next timer, if any. */
+static int
+idle(struct db *db, const struct item *workers)
+{
+	int64_t next = INT64_MAX;
+
+	for (uint32_t i = 0; i < WORKERS; i++)
+		if (workers[i].busy)
+			return 0;
+	for (uint32_t i = 0; i < db->n_messages; i++)
+		if (!db->messages[i].gone && db->messages[i].ready_at < next)
+			next = db->messages[i].ready_at;
+	if (next == INT64_MAX)
+		return 1;
+	if (next > db->now)
+		db->now = next;
+	return 0;
+}
+
+static void
+check_results_once(const struct db *db)
+{
+	for (uint32_t i = 0; i < db->n_events; i++)
+		for (uint32_t j = i + 1; j < db->n_events; j++) {
+			const struct event *x = &db->events[i];
+			const struct event *y = &db->events[j];
+			int results =
+			    (strcmp(x->type, "step.succeeded") == 0 ||
+				strcmp(x->type, "step.failed") == 0) &&
+			    (strcmp(y->type, "step.succeeded") == 0 ||
+				strcmp(y->type, "step.failed") == 0);
+
+			assert_false(results &&
+			    json_equal(json_get(x->payload, "step"),
+				json_get(y->payload, "step")) &&
+			    json_equal(json_get(x->payload, "attempt"),
+				json_get(y->payload, "attempt")));
+		}
+}
+
+static void
+check_projection(struct db *db, const struct replay *replay)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i <= db->flow->n_nodes; i++)
+		n += (uint32_t)db->has_row[i];
+	assert_int_equal(n, replay->n_rows);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct step_row *want = &replay->rows[i];
+		const struct step_row *is =
+		    &db->rows[flow_find(db->flow, want->step)];
+
+		assert_true(str_eq(want->step, is->step));
+		assert_int_equal(want->status, is->status);
+		assert_int_equal(want->attempt, is->attempt);
+		assert_int_equal(want->waits, is->waits);
+		assert_int_equal(want->live, is->live);
+		assert_int_equal(want->seq, is->seq);
+	}
+}
+
+static void
+db_run(struct db *db)
+{
+	struct item *workers = arena_zalloc(db->a, WORKERS * sizeof(*workers));
+	struct replay replay;
+	uint32_t turns = 0;
+
+	while (db->status == RUN_RUNNING) {
+		struct item *w = &workers[random_below(&db->seed, WORKERS)];
+
+		if (++turns > 100000 || idle(db, workers))
+			db_fails(db, "the run hangs");
+		if (w->busy && random_chance(&db->seed, 50))
+			db_commit(db, w);
+		else if (!w->busy)
+			db_claim(db, w);
+		db->now += random_below(&db->seed, 300);
+		if (db->status == RUN_RUNNING &&
+		    random_below(&db->seed, 3000) == 0)
+			db_cancel(db);
+	}
+	if (replay_check(db->a, db->flow, db->events, db->n_events, &replay) !=
+	    0)
+		db_fails(db, replay.text);
+	assert_int_equal(replay.status, db->status);
+	check_results_once(db);
+	check_projection(db, &replay);
+}
+
+static uint32_t runs = 2000, first_seed = 1;
+
+static void
+test_all_schedules_end_well(void **state)
+{
+	uint32_t ends[4] = { 0 }, stale = 0, lost = 0, inlines = 0, hops = 0;
+
+	(void)state;
+	for (uint32_t i = first_seed; i < first_seed + runs; i++) {
+		struct arena a;
+		struct db *db;
+		const char *trigger = "n0";
+
+		arena_init(&a);
+		db = arena_zalloc(&a, sizeof(*db));
+		db->a = &a;
+		db->seed = db->first_seed = i;
+		db->inlines = i % 3 != 0;
+		db->input =
+		    flow_json(&a, arena_printf(&a, "{'v':%u,'s':'x'}", i % 4));
+		db->flow = flow_of(
+		    &a, json_text(&a, random_definition(&a, &db->seed)).s);
+		if (db->flow->nodes[1].type == NODE_MANUAL && i % 2 == 0)
+			trigger = "n1";
+		db_start(db, trigger);
+		db_run(db);
+		ends[db->status]++;
+		stale += db->stale;
+		lost += db->lost;
+		inlines += db->inlined;
+		hops += db->hops;
+		arena_deinit(&a);
+	}
+	print_message("%u runs: %u succeeded, %u failed, %u cancelled; "
+		      "%u stale commits, %u lost leases, %u steps inlined, "
+		      "%u by message\n",
+	    runs, ends[RUN_SUCCEEDED], ends[RUN_FAILED], ends[RUN_CANCELLED],
+	    stale, lost, inlines, hops);
+	if (runs >= 1000) /* the world was as bad as it should be */
+		assert_true(ends[RUN_SUCCEEDED] > runs / 10 &&
+		    ends[RUN_FAILED] > runs / 10 && stale > runs / 10 &&
+		    lost > runs / 100 && inlines > runs / 10);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_all_schedules_end_well),
+	};
+
+	if (argc > 1)
+		runs = (uint32_t)strtoul(argv[1], NULL, 10);
+	if (argc > 2)
+		first_seed = (uint32_t)strtoul(argv[2], NULL, 10);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
