@@ -1,8 +1,23 @@
 #include "core/error.h"
+#include "core/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* A text that filled its room may end within a character: drop that. */
+static void
+drop_half_character(char *text, size_t room)
+{
+	size_t n = strlen(text), at = n;
+
+	if (n + 1 < room)
+		return;
+	while (at > 0 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+		at--;
+	if (at > 0 && utf8_len(text + at - 1, n - at + 1) != n - at + 1)
+		text[at - 1] = '\0';
+}
 
 int
 fail(
@@ -17,6 +32,7 @@ fail(
 	va_start(ap, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
+	drop_half_character(err->text, sizeof(err->text));
 	return -1;
 }
 
@@ -32,6 +48,7 @@ fail_in(struct error *err, const char *context)
 	err->text[room - 1] = '\0';
 	memcpy(err->text, context, n - 2);
 	memcpy(err->text + n - 2, ": ", 2);
+	drop_half_character(err->text, room);
 	return -1;
 }
 

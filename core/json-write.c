@@ -4,6 +4,7 @@
  */
 #include "core/json-impl.h"
 #include "core/sort.h"
+#include "core/utf8.h"
 
 #include <stdio.h>
 
@@ -291,6 +292,11 @@ put_path(char *out, const struct json_path *path)
 const char *
 json_pointer(const struct json_path *at, char out[JSON_POINTER])
 {
-	out[put_path(out, at)] = '\0';
+	struct str text = { out, put_path(out, at) };
+
+	/* the cut may have gone through a character */
+	while (text.n > 0 && !utf8_valid(text))
+		text.n--;
+	out[text.n] = '\0';
 	return out;
 }

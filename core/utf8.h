@@ -45,6 +45,17 @@ utf8_valid(struct str s)
 	return 1;
 }
 
+/* As much of the text as fits in max bytes without splitting a character. */
+static inline struct str
+utf8_cut(struct str s, size_t max)
+{
+	if (s.n <= max)
+		return s;
+	while (max > 0 && ((unsigned char)s.s[max] & 0xc0) == 0x80)
+		max--;
+	return (struct str){ s.s, max };
+}
+
 /* Characters in valid UTF-8. */
 static inline size_t
 utf8_count(struct str s)

@@ -19,7 +19,7 @@ check_error(const struct error *err)
 		"invalid-arity", "invalid-type", "invalid-value", "limit" };
 	size_t i = 0;
 
-	FUZZ_CHECK(err->fault == FAULT_INPUT);
+	fuzz_check_error(err);
 	while (i < NELEM(codes) && strcmp(err->code, codes[i]) != 0)
 		i++;
 	FUZZ_CHECK(i < NELEM(codes));

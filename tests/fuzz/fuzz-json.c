@@ -48,7 +48,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_again(&a, v, json_canonical(&a, v));
 		check_readers(&a, v);
 	} else {
-		FUZZ_CHECK(err.fault == FAULT_INPUT);
+		fuzz_check_error(&err);
 	}
 	arena_deinit(&a);
 	return 0;

@@ -69,7 +69,7 @@ render(struct arena *a, const struct template *t, const struct json *written,
 	for (int mode = TEMPLATE_PLAIN; mode <= TEMPLATE_HEADER; mode++) {
 		if (template_render(a, t, data, &limits,
 			(enum template_mode)mode, &v, &err) < 0) {
-			FUZZ_CHECK(err.fault == FAULT_INPUT);
+			fuzz_check_error(&err);
 			continue;
 		}
 		FUZZ_CHECK(!template_is_const(t) || v == written);
@@ -99,7 +99,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		template_refs(t, note_ref, NULL);
 		render(&a, t, written, v);
 	} else {
-		FUZZ_CHECK(err.fault == FAULT_INPUT);
+		fuzz_check_error(&err);
 	}
 	arena_deinit(&a);
 	return 0;

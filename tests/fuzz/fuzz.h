@@ -15,6 +15,8 @@
 #include <stdlib.h>
 
 #include "core/arena.h"
+#include "core/error.h"
+#include "core/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,6 +29,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			abort();                                               \
 		}                                                              \
 	} while (0)
+
+/* The input's fault, in words that can be stored. */
+static inline void
+fuzz_check_error(const struct error *err)
+{
+	FUZZ_CHECK(err->fault == FAULT_INPUT);
+	FUZZ_CHECK(err->text[0] != '\0' && utf8_valid(str_of(err->text)));
+}
 
 /* The first line of an input, which becomes what is behind it. */
 static inline struct str

@@ -2,6 +2,7 @@
  * Tokens to a tree, by operator precedence (Pratt). A projection takes all that
  * binds tighter than PROJECTION_STOP as what each of its items becomes.
  */
+#include "core/utf8.h"
 #include "worker/flow/expr-impl.h"
 
 #include <stdarg.h>
@@ -69,14 +70,15 @@ expr_fail(struct error *err, struct str text, size_t at, const char *code,
 static void *
 unexpected(struct parser *ps, const char *want)
 {
+	struct str found = { ps->text.s + ps->t->at, ps->t->n };
+
+	found = utf8_cut(found, 40);
 	if (ps->t->type == TK_END)
 		expr_fail(ps->err, ps->text, ps->t->at, "syntax",
 		    "expected %s, found the end", want);
 	else
 		expr_fail(ps->err, ps->text, ps->t->at, "syntax",
-		    "expected %s, found '%.*s'", want,
-		    (int)(ps->t->n < 40 ? ps->t->n : 40),
-		    ps->text.s + ps->t->at);
+		    "expected %s, found '%.*s'", want, STR_FMT(found));
 	return NULL;
 }
 

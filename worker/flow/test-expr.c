@@ -1,6 +1,7 @@
 #include "worker/flow/expr.h"
 #include "core/mem.h"
 #include "core/test.h"
+#include "core/utf8.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -163,6 +164,30 @@ test_errors_help(void **state)
 	fails("{}", "not_null(a b)", "syntax",
 	    "column 12: expected ',' or ')', found 'b'");
 	fails("{}", "\xff", "syntax", "invalid UTF-8");
+}
+
+/* Errors are stored, so a cut may not go through a character. */
+static void
+test_errors_are_utf8(void **state)
+{
+	char text[200] = "a '";
+	struct error err;
+	struct expr *expr;
+
+	(void)state;
+	for (int shift = 0; shift < 4; shift++) {
+		memset(text + 3, 'x', 4);
+		for (int i = 0; i < 20; i++)
+			memcpy(text + 3 + shift + 4 * i, "\xf0\x9f\x98\x80", 4);
+		memcpy(text + 83 + shift, "'", 2);
+		assert_int_equal(
+		    expr_compile(&arena, str_of(text), &expr, &err), -1);
+		assert_true(utf8_valid(str_of(err.text)));
+	}
+	for (int i = 0; i < 600; i++)
+		fail_in(&err, "\xf0\x9f\x98\x80");
+	for (int i = 0; i < 4; i++, fail_in(&err, ""))
+		assert_true(utf8_valid(str_of(err.text)));
 }
 
 static void
@@ -349,6 +374,7 @@ main(void)
 		cmocka_unit_test(test_arithmetic),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_errors_help),
+		cmocka_unit_test(test_errors_are_utf8),
 		cmocka_unit_test(test_nesting_is_capped),
 		cmocka_unit_test(test_cost_is_capped),
 		cmocka_unit_test(test_refs),
