@@ -347,13 +347,14 @@ comment on function meshhook.start_run(text, text, jsonb, text, text) is
 
 -- Cancelling a run -----------------------------------------------------------------------
 
--- The fact and its acknowledgement in one transaction, under the run's lock, as commit would
--- write them. What is still in the queue finds its run over and is dropped.
+-- The fact and its acknowledgement in one transaction, under the run's lock, as the engine would
+-- decide and commit them. What is still in the queue finds its run over and is dropped.
 create function meshhook_engine.cancel_run(p_run uuid, p_reason text) returns boolean
 language plpgsql security definer set search_path = '' as $$
 declare
   run meshhook.runs;
-  body jsonb := jsonb_build_object('reason', p_reason, 'by', meshhook_engine.actor());
+  why jsonb := jsonb_strip_nulls(jsonb_build_object('reason', p_reason));
+  who_and_why jsonb := why || jsonb_build_object('by', meshhook_engine.actor());
 begin
   select * into run from meshhook.runs where id = p_run for no key update;
   if not found then
@@ -363,12 +364,12 @@ begin
     return false;
   end if;
   insert into meshhook.run_events (run_id, seq, project_id, type, payload)
-  values (run.id, run.last_seq + 1, run.project_id, 'run.cancel_requested', body),
-    (run.id, run.last_seq + 2, run.project_id, 'run.cancelled', body - 'by');
+  values (run.id, run.last_seq + 1, run.project_id, 'run.cancel_requested', who_and_why),
+    (run.id, run.last_seq + 2, run.project_id, 'run.cancelled', why);
   insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
   values (run.id, run.log_seq + 1, run.project_id, meshhook_engine.log_level('warn'),
     'run cancelled' || coalesce(': ' || p_reason, ''),
-    body || '{"event": "run.cancelled"}');
+    who_and_why || '{"event": "run.cancelled"}');
   insert into meshhook_engine.counter_deltas (project_id, metric, delta)
   values (run.project_id, 'run.cancel_requested', 1), (run.project_id, 'run.cancelled', 1);
   delete from meshhook_engine.timers where run_id = run.id;
