@@ -67,7 +67,7 @@ request_line(struct str line, struct http1_head *out, struct http1_refusal *why)
 	if (out->method.n == 0 || out->method.n > 32 || p == end || *p != ' ')
 		return refuse(why, 400, "malformed request line");
 	target.s = ++p;
-	while (p < end && *p > ' ' && *p < 127)
+	while (p<end && * p> ' ' && *p < 127)
 		p++;
 	target.n = (size_t)(p - target.s);
 	if (end - p != 9 || memcmp(p, " HTTP/", 6) != 0)
@@ -84,8 +84,8 @@ request_line(struct str line, struct http1_head *out, struct http1_refusal *why)
 	out->path = target;
 	if (query != NULL) {
 		out->path.n = (size_t)(query - target.s);
-		out->query = (struct str){ query + 1,
-			target.n - out->path.n - 1 };
+		out->query =
+		    (struct str){ query + 1, target.n - out->path.n - 1 };
 	}
 	return 0;
 }
@@ -106,14 +106,16 @@ header_line(struct str line, struct http1_head *out, struct http1_refusal *why)
 	h->value = (struct str){ line.s + n + 1, line.n - n - 1 };
 	while (h->value.n > 0 && (*h->value.s == ' ' || *h->value.s == '\t'))
 		h->value = (struct str){ h->value.s + 1, h->value.n - 1 };
-	while (h->value.n > 0 && (h->value.s[h->value.n - 1] == ' ' ||
-				     h->value.s[h->value.n - 1] == '\t'))
+	while (h->value.n > 0 &&
+	    (h->value.s[h->value.n - 1] == ' ' ||
+		h->value.s[h->value.n - 1] == '\t'))
 		h->value.n--;
 	for (size_t i = 0; i < h->value.n; i++) {
 		unsigned char c = (unsigned char)h->value.s[i];
 
 		if ((c < ' ' && c != '\t') || c == 127)
-			return refuse(why, 400, "a control character in the head");
+			return refuse(
+			    why, 400, "a control character in the head");
 	}
 	out->n_headers++;
 	return 0;
@@ -149,8 +151,7 @@ list_has(struct str list, const char *word)
 
 		while (w.n > 0 && (w.s[0] == ' ' || w.s[0] == '\t'))
 			w = (struct str){ w.s + 1, w.n - 1 };
-		while (w.n > 0 &&
-		    (w.s[w.n - 1] == ' ' || w.s[w.n - 1] == '\t'))
+		while (w.n > 0 && (w.s[w.n - 1] == ' ' || w.s[w.n - 1] == '\t'))
 			w.n--;
 		if (http1_name_is(w, word))
 			return 1;
@@ -199,9 +200,9 @@ static size_t
 head_end(struct str bytes, size_t *scanned)
 {
 	size_t from = *scanned > 3 ? *scanned - 3 : 0;
-	const char *end =
-	    bytes.n > from ? memmem(bytes.s + from, bytes.n - from, "\r\n\r\n", 4)
-			   : NULL;
+	const char *end = bytes.n > from
+	    ? memmem(bytes.s + from, bytes.n - from, "\r\n\r\n", 4)
+	    : NULL;
 
 	*scanned = bytes.n;
 	return end != NULL ? (size_t)(end - bytes.s) + 4 : 0;

@@ -23,8 +23,8 @@ struct http1_head {
 	struct str method, path, query; /* query without '?' */
 	struct http1_header headers[HTTP1_HEADERS];
 	size_t n_headers;
-	size_t bytes;         /* of the head, its empty line included */
-	int64_t body_bytes;   /* Content-Length; 0 without */
+	size_t bytes;       /* of the head, its empty line included */
+	int64_t body_bytes; /* Content-Length; 0 without */
 	int has_length;
 	int keep_alive;
 	int expects_continue; /* and waits for "100 Continue" */

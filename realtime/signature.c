@@ -58,8 +58,7 @@ timestamp_parse(struct str s, int64_t *out)
 /* The spec's text form of one secret's signature: base64, NUL-terminated. */
 static int
 mac_text(const struct signature_secret *secret,
-    const struct signature_headers *h, struct str body,
-    char out[MAC_TEXT + 1])
+    const struct signature_headers *h, struct str body, char out[MAC_TEXT + 1])
 {
 	static EVP_MAC *hmac;
 	unsigned char mac[MAC_BYTES];
@@ -117,14 +116,13 @@ headers_check(
 {
 	int64_t at;
 
-	if (h->id.s == NULL || h->timestamp.s == NULL ||
-	    h->signature.s == NULL)
+	if (h->id.s == NULL || h->timestamp.s == NULL || h->signature.s == NULL)
 		return fail(err, FAULT_AUTH, "HEADERS",
 		    "%s is missing; a request is signed by webhook-id, "
 		    "webhook-timestamp and webhook-signature",
-		    h->id.s == NULL             ? "webhook-id"
+		    h->id.s == NULL              ? "webhook-id"
 			: h->timestamp.s == NULL ? "webhook-timestamp"
-						  : "webhook-signature");
+						 : "webhook-signature");
 	if (h->id.n == 0 || h->id.n > SIGNATURE_ID_MAX)
 		return fail(err, FAULT_AUTH, "HEADERS",
 		    "webhook-id has 1 to %d bytes", SIGNATURE_ID_MAX);
@@ -150,7 +148,8 @@ signature_verify(const struct signature_headers *h, struct str body,
 	*signer = NULL;
 	if (headers_check(h, now_s, err) < 0)
 		return -1;
-	while (n < SIGNATURE_CANDIDATES && candidate_next(&list, &candidates[n]))
+	while (
+	    n < SIGNATURE_CANDIDATES && candidate_next(&list, &candidates[n]))
 		n++;
 	for (size_t i = 0; n > 0 && i < n_secrets; i++) {
 		char expected[MAC_TEXT + 1];
@@ -159,8 +158,8 @@ signature_verify(const struct signature_headers *h, struct str body,
 		if (mac_text(&secrets[i], h, body, expected) < 0)
 			return fail(err, FAULT_BUG, "HMAC", "HMAC failed");
 		for (size_t j = 0; j < n; j++)
-			differ &= CRYPTO_memcmp(expected, candidates[j].s,
-				      MAC_TEXT) != 0;
+			differ &= CRYPTO_memcmp(
+				      expected, candidates[j].s, MAC_TEXT) != 0;
 		if (!differ && *signer == NULL)
 			*signer = &secrets[i];
 	}
