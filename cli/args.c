@@ -23,6 +23,22 @@ static const struct opt global_opts[] = {
 	{ .name = NULL },
 };
 
+static const char *
+setting_arg(enum setting_type type)
+{
+	static const char *const names[] = {
+		[SETTING_TEXT] = "TEXT",
+		[SETTING_URL] = "URL",
+		[SETTING_KEY] = "KEY",
+		[SETTING_INT] = "N",
+		[SETTING_BOOL] = "on|off",
+		[SETTING_MS] = "DURATION",
+		[SETTING_CHOICE] = "WORD",
+	};
+
+	return names[type];
+}
+
 size_t
 args_options(const struct cmd *cmd, struct opt out[OPTIONS_MAX])
 {
@@ -38,7 +54,7 @@ args_options(const struct cmd *cmd, struct opt out[OPTIONS_MAX])
 			continue;
 		out[n++] = (struct opt){
 			.name = s->flag,
-			.arg = setting_type_name(s->type),
+			.arg = setting_arg(s->type),
 			.help = s->help,
 			.choices = s->choices,
 			.setting = (enum setting_id)i,

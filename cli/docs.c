@@ -125,7 +125,7 @@ print_range(FILE *f, const struct setting *s)
 		fprintf(f, "duration, %s to %s", duration_format(s->min, least),
 		    duration_format(s->max, most));
 	else
-		fputs(setting_type_name(s->type), f);
+		print_cell(f, setting_type_name(s->type));
 }
 
 static void

@@ -1,5 +1,6 @@
 #include "cli/args.h"
 #include "cli/help.h"
+#include "core/harden.h"
 #include "core/log.h"
 #include "core/mem.h"
 
@@ -88,6 +89,8 @@ configure(struct cli *cli, struct error *err)
 
 	if (cli->cmd->settings == 0)
 		return 0;
+	if ((cli->cmd->settings & (SETTING_G_WORKER | SETTING_G_GATEWAY)) != 0)
+		harden_process();
 	if (config_load(&cli->config, environ, err) < 0 ||
 	    args_configure(cli, err) < 0)
 		return -1;

@@ -1,4 +1,5 @@
 #include "core/config.h"
+#include "core/harden.h"
 #include "core/mem.h"
 #include "core/suggest.h"
 #include "core/time.h"
@@ -385,16 +386,11 @@ void
 config_wipe_env(void)
 {
 	for (int i = SETTING_NONE + 1; i < N_SETTINGS; i++) {
-		const char *names[] = { settings[i].env, settings[i].alias };
-
-		for (size_t k = 0; settings[i].secret && k < 2; k++) {
-			char *v = names[k] != NULL ? getenv(names[k]) : NULL;
-
-			if (v == NULL)
-				continue;
-			explicit_bzero(v, strlen(v));
-			unsetenv(names[k]);
-		}
+		if (!settings[i].secret)
+			continue;
+		harden_wipe_env(settings[i].env);
+		if (settings[i].alias != NULL)
+			harden_wipe_env(settings[i].alias);
 	}
 }
 

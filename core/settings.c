@@ -78,7 +78,14 @@ const struct setting settings[N_SETTINGS] = {
 		.env = "MESHHOOK_WORKER_POLL", .flag = "poll",
 		.type = SETTING_MS, .groups = SETTING_G_WORKER,
 		.preset = "1s", .min = 10, .max = 60000,
-		.help = "how often an idle worker looks without being woken",
+		.help = "how often an idle worker looks where NOTIFY wakes it",
+	},
+	[SETTING_WORKER_POLL_FAST] = {
+		.env = "MESHHOOK_WORKER_POLL_FAST", .flag = "poll-fast",
+		.type = SETTING_MS, .groups = SETTING_G_WORKER,
+		.preset = "120ms", .min = 10, .max = 60000,
+		.help = "how often it looks where NOTIFY doesn't, as behind a "
+			"transaction pooler",
 	},
 	[SETTING_WORKER_DRAIN] = {
 		.env = "MESHHOOK_WORKER_DRAIN", .flag = "drain-within",
