@@ -1,0 +1,197 @@
+#pragma once
+/*
+ * What the parts of the worker share.
+ *
+ * A task is one message in hand, with its lease. It is in exactly one state,
+ * and each state is a list; task_to() is the only door:
+ *
+ *	LOADING    its version is being fetched
+ *	CALLING    its HTTP call is out
+ *	READY      what came of it can be recorded
+ *	COMMITTING it is in a commit on its way
+ *
+ * Tasks that are ready at the end of a turn go into one commit; those of one
+ * run that know the same last event become one item. What a commit answers
+ * frees the task, or makes it READY again with the events that it lacked.
+ */
+#include "core/list.h"
+#include "core/loop.h"
+#include "core/mem.h"
+#include "http/client.h"
+#include "supabase/client/db.h"
+#include "worker/engine/worker.h"
+#include "worker/flow/node.h"
+#include "worker/flow/run.h"
+
+enum {
+	SCHEMA_NEEDED = 1, /* the oldest schema this program works on */
+	PROGRAM_LEVEL = 1, /* what schemas compare their oldest_program to */
+	POISON_READS = 10, /* deliveries of one message without progress */
+	INLINE_MOST = 64,  /* steps carried out in one item */
+};
+
+/* A published version, parsed. It never changes. */
+struct version {
+	struct list link; /* most recently used first */
+	struct uuid id;
+	struct arena arena;
+	struct flow *flow; /* NULL: loading, or it can't be had (error) */
+	struct str workflow;
+	int32_t number;
+	uint32_t refs;
+	int loading;
+	struct list waiting; /* tasks */
+	struct error error;
+};
+
+enum task_state {
+	TASK_LOADING,
+	TASK_CALLING,
+	TASK_READY,
+	TASK_COMMITTING,
+	N_TASK_STATES
+};
+
+/* How carefully a task is recorded, after the database refused its data. */
+enum care {
+	CARE_NONE,
+	CARE_ALONE,   /* nothing inlined behind it */
+	CARE_FAIL,    /* the step fails with the database's reason */
+	CARE_ABANDON, /* a dead letter, and the end of its run */
+	CARE_DROP,    /* nothing: the lease runs out */
+};
+
+struct task {
+	struct list link; /* of its state, version or commit */
+	struct list held; /* all of them, oldest first */
+	struct worker *w;
+	enum task_state state;
+	struct arena arena;
+
+	int64_t id, vt; /* the message and its lease */
+	struct uuid run;
+	struct version *version; /* NULL: the run is over or gone */
+	const struct json *json, *slice;
+	struct message message;
+	struct str trigger;
+	int64_t started_us;
+	int64_t now_ms;      /* the database's clock when it was claimed */
+	int64_t deadline_ms; /* of all tries; 0: none */
+	int32_t base;        /* the last event that the slice knows */
+	int32_t known;       /* the last one of the tail */
+	struct event *tail;  /* (base, known] */
+	uint32_t n_tail;
+
+	struct http_call *call;
+	const char *what;   /* "POST https://..." */
+	struct event event; /* what came of it; type NULL: not carried out */
+	struct log_line line;
+	enum care care;
+	struct error refused;
+	uint32_t item; /* of its commit */
+	int extending; /* its lease is in an extend on its way */
+};
+
+/* When to claim. */
+struct poller {
+	struct loop_timer *timer;
+	int want;     /* something may be there */
+	int claiming; /* a claim is on its way */
+	uint32_t asked;
+	uint32_t landing; /* claimed, and not yet tasks */
+	int from_front;
+	int has_after, has_floor;
+	struct uuid after;
+	int64_t floor;
+	int64_t front_at_us; /* when reading from the front is cheap again */
+	int64_t next_due_us; /* the next timer's; 0: none */
+	int64_t clock_ms;    /* the database's clock minus ours */
+	int empty;           /* the last claim found nothing */
+};
+
+struct commits;
+struct upkeep;
+struct leases;
+
+struct worker {
+	struct worker_options o;
+	struct loop *loop;
+	struct db *db;
+	struct listen *listen;
+	struct guard guard;
+	struct http *http;
+	struct uuid id;
+	int32_t slot;
+	int exit_code;
+	int serving;   /* connected, and the schema was found good */
+	int draining;  /* claims nothing more */
+	int connected; /* once: what is wrong now may pass */
+	int64_t began_us;
+
+	struct poller poller;
+	struct list versions;
+	struct list tasks[N_TASK_STATES];
+	uint32_t n_tasks[N_TASK_STATES];
+	struct list held;
+	uint32_t n_held;
+	struct list spare; /* tasks for use again, with their arenas */
+	uint32_t n_spare;
+
+	struct commits *commits;
+	struct leases *leases;
+	struct upkeep *upkeep;
+	struct loop_timer *drain_timer;
+	struct loop_signal *signals[2];
+};
+
+/* poll.c */
+void poll_init(struct worker *w);
+void poll_deinit(struct worker *w);
+void poll_wake(struct worker *w);  /* something may be there: claim if we can */
+void poll_again(struct worker *w); /* a lost claim, room, or another turn */
+int64_t poll_now_ms(const struct worker *w); /* the database's clock */
+
+/* task.c */
+struct task *task_new(struct worker *w);
+void task_to(struct task *t, enum task_state state);
+void task_free(struct task *t); /* done with the message */
+/* A claimed row. The task goes its way; nothing is returned. */
+void task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms);
+/* Its version is here, or can't be had. */
+void task_begin(struct task *t);
+void task_events_add(struct task *t, const struct json *tail, int32_t known);
+uint32_t tasks_held(const struct worker *w);
+
+/* version.c */
+void version_take(struct worker *w, struct task *t, const struct uuid *id);
+void version_drop(struct version *v);  /* NULL is fine */
+void versions_retry(struct worker *w); /* connected again */
+void versions_deinit(struct worker *w);
+
+/* call.c */
+/* Begin the HTTP step of this task: CALLING, or READY with its failure. */
+void call_begin(struct task *t);
+
+/* commit.c */
+void commits_init(struct worker *w);
+void commits_deinit(struct worker *w);
+void commits_turn(struct worker *w); /* at the end of this turn */
+int commits_out(const struct worker *w);
+
+/* lease.c */
+void leases_init(struct worker *w);
+void leases_deinit(struct worker *w);
+void lease_give_back(struct worker *w, struct list *tasks);
+int leases_busy(const struct worker *w);
+
+/* upkeep.c */
+void upkeep_init(struct worker *w);
+void upkeep_deinit(struct worker *w);
+void upkeep_heartbeat(struct worker *w);
+
+/* worker.c */
+void worker_check_over(struct worker *w); /* drained, or nothing left to do */
+void worker_fail(struct worker *w, const struct error *err);
+uint64_t random_u64(void);
+/* v, give or take a quarter. */
+int64_t jittered(int64_t v);

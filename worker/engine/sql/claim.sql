@@ -1,0 +1,2 @@
+select msg_id, vt, read_ct, message, last_seq, version_id, started_at, trigger, slice, floor
+from meshhook_engine.claim($1, $2, $3, $4, $5)

@@ -1,0 +1,1 @@
+select msg_id, vt from meshhook_engine.extend($1, $2, $3)

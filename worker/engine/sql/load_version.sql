@@ -1,0 +1,1 @@
+select workflow, version, definition from meshhook_engine.load_version($1)

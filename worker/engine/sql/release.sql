@@ -1,0 +1,1 @@
+select meshhook_engine.release($1, $2)

@@ -1,0 +1,185 @@
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/testpoint.h"
+#include "worker/engine/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SPARE_MOST = 128, SPARE_BYTES = 16 << 10 };
+
+struct task *
+task_new(struct worker *w)
+{
+	struct list *it = list_pop(&w->spare);
+	struct task *t;
+
+	if (it != NULL) {
+		struct arena arena;
+
+		w->n_spare--;
+		t = list_entry(it, struct task, link);
+		arena = t->arena;
+		*t = (struct task){ .arena = arena };
+	} else {
+		t = xcalloc(1, sizeof(*t));
+		arena_init(&t->arena);
+	}
+	t->w = w;
+	list_init(&t->link);
+	list_init(&t->held);
+	list_append(&w->tasks[TASK_LOADING], &t->link);
+	list_append(&w->held, &t->held);
+	t->state = TASK_LOADING;
+	w->n_tasks[TASK_LOADING]++;
+	w->n_held++;
+	return t;
+}
+
+void
+task_to(struct task *t, enum task_state state)
+{
+	struct worker *w = t->w;
+
+	list_remove(&t->link);
+	w->n_tasks[t->state]--;
+	w->n_tasks[state]++;
+	t->state = state;
+	list_append(&w->tasks[state], &t->link);
+	if (state == TASK_READY)
+		commits_turn(w);
+}
+
+void
+task_free(struct task *t)
+{
+	struct worker *w = t->w;
+
+	t->call = http_call_cancel(t->call);
+	version_drop(t->version);
+	list_remove(&t->link);
+	list_remove(&t->held);
+	w->n_tasks[t->state]--;
+	w->n_held--;
+	if (w->n_spare < SPARE_MOST && t->arena.used <= SPARE_BYTES) {
+		arena_reset(&t->arena);
+		list_prepend(&w->spare, &t->link);
+		w->n_spare++;
+	} else {
+		arena_deinit(&t->arena);
+		free(t);
+	}
+}
+
+/* What it is can't be understood, or kills its workers: it ends its run. */
+static void
+give_up(struct task *t, const char *code, const char *why)
+{
+	fail(&t->refused, FAULT_INPUT, code, "%s", why);
+	t->care = CARE_ABANDON;
+	task_to(t, TASK_READY);
+}
+
+static int
+jsonb_parse(struct task *t, struct str text, const struct json **out)
+{
+	static const struct json_limits limits = { .bytes = 1 << 30,
+		.depth = 10000 };
+	struct json *v = NULL;
+	struct error err;
+
+	*out = NULL;
+	if (text.s == NULL)
+		return 0;
+	/* the tree may refer to its text */
+	if (json_parse(
+		&t->arena, arena_str(&t->arena, text), &limits, &v, &err) < 0)
+		return -1;
+	*out = v;
+	return 0;
+}
+
+void
+task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms)
+{
+	struct task *t = task_new(w);
+	int64_t reads;
+	int good;
+
+	t->now_ms = now_ms;
+	t->id = rows_int(rows, row, "msg_id");
+	t->vt = rows_time(rows, row, "vt");
+	reads = rows_int(rows, row, "read_ct");
+	good = jsonb_parse(t, rows_str(rows, row, "message"), &t->json) == 0;
+	t->base = t->known = (int32_t)rows_int(rows, row, "last_seq");
+	if (t->json == NULL ||
+	    uuid_parse(json_str(json_get(t->json, "r")), &t->run) < 0) {
+		/* not ours: no run to end, nothing to record it under */
+		log_error("message.malformed", I_("message", t->id));
+		task_free(t);
+		return;
+	}
+	if (rows_null(rows, row, "version_id")) {
+		task_to(
+		    t, TASK_READY); /* its run is over: only to be deleted */
+		return;
+	}
+	t->started_us = rows_time(rows, row, "started_at");
+	t->trigger = arena_str(&t->arena, rows_str(rows, row, "trigger"));
+	if (jsonb_parse(t, rows_str(rows, row, "slice"), &t->slice) < 0)
+		good = 0;
+	if (good && reads <= POISON_READS) {
+		struct uuid version;
+
+		rows_uuid(rows, row, "version_id", &version);
+		version_take(w, t, &version);
+	} else if (!good) {
+		give_up(t, "MESSAGE", "its data can't be read");
+	} else {
+		give_up(t, "POISON", "delivered too often without progress");
+	}
+}
+
+void
+task_begin(struct task *t)
+{
+	struct error err;
+
+	testpoint("before_decide");
+	if (t->version->flow == NULL) {
+		give_up(t, t->version->error.code, t->version->error.text);
+		return;
+	}
+	if (message_parse(t->version->flow, t->json, &t->message, &err) < 0) {
+		give_up(t, err.code, err.text);
+		return;
+	}
+	t->deadline_ms = t->message.deadline_ms;
+	if (t->version->flow->nodes[t->message.node].type == NODE_HTTP_CALL &&
+	    (t->message.kind == MESSAGE_STEP ||
+		t->message.kind == MESSAGE_RETRY))
+		call_begin(t);
+	else
+		task_to(t, TASK_READY); /* carried out when it is recorded */
+}
+
+void
+task_events_add(struct task *t, const struct json *tail, int32_t known)
+{
+	uint32_t n = tail != NULL ? tail->n : 0;
+
+	t->tail = arena_grow(
+	    &t->arena, t->tail, t->n_tail, t->n_tail + n, sizeof(*t->tail));
+	for (uint32_t i = 0; i < n; i++) {
+		const struct json *e = json_at(tail, i);
+		int64_t seq = 0;
+
+		json_integer(json_get(e, "seq"), &seq);
+		t->tail[t->n_tail++] = (struct event){
+			.seq = (int32_t)seq,
+			.type = json_str(json_get(e, "type")).s,
+			.payload = json_get(e, "payload"),
+		};
+	}
+	t->known = known;
+}
