@@ -48,6 +48,7 @@ batch_init(struct batch *b)
 		db_array_init(&b->arrays[i], types[i]);
 	buf_init(&b->runs);
 	b->n_items = b->n_sends = 0;
+	b->due_ms = 0;
 }
 
 void
@@ -65,6 +66,7 @@ batch_reset(struct batch *b)
 		db_array_reset(&b->arrays[i]);
 	buf_clear(&b->runs);
 	b->n_items = b->n_sends = 0;
+	b->due_ms = 0;
 }
 
 static void
@@ -142,6 +144,8 @@ add_sends(struct batch *b, const struct item *item, uint32_t at)
 	for (uint32_t i = 0; i < item->n_timers; i++) {
 		const struct item_timer *t = &item->timers[i];
 
+		if (b->due_ms == 0 || t->due_ms < b->due_ms)
+			b->due_ms = t->due_ms;
 		add_int(b, TM_ITEM, at);
 		add_text(b, TM_KIND, message_kind_name(t->kind));
 		db_array_str(&b->arrays[TM_STEP], t->step);

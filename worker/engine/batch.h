@@ -48,6 +48,7 @@ enum batch_array {
 struct batch {
 	struct db_array arrays[N_BATCH_ARRAYS];
 	uint32_t n_items, n_sends;
+	int64_t due_ms;  /* the first of its timers; 0: none */
 	struct buf runs; /* of items with lines, for those who follow them */
 };
 

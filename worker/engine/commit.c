@@ -344,6 +344,8 @@ commit_send(struct worker *w, struct task **tasks, uint32_t n)
 	cs->n_out++;
 	notify_send(w, &cs->batch);
 	testpoint("after_commit_sent");
+	if (cs->batch.due_ms > 0)
+		poll_due(w, cs->batch.due_ms);
 	if (cs->batch.n_sends > 0)
 		poll_wake(w); /* behind the commit, in the same pipeline */
 }

@@ -149,6 +149,8 @@ void poll_init(struct worker *w);
 void poll_deinit(struct worker *w);
 void poll_wake(struct worker *w);  /* something may be there: claim if we can */
 void poll_again(struct worker *w); /* a lost claim, room, or another turn */
+/* A timer was set that is due then. */
+void poll_due(struct worker *w, int64_t due_ms);
 int64_t poll_now_ms(const struct worker *w); /* the database's clock */
 
 /* task.c */

@@ -38,6 +38,19 @@ idle_ms(const struct worker *w)
 	return due < wait ? due : wait;
 }
 
+void
+poll_due(struct worker *w, int64_t due_ms)
+{
+	struct poller *p = &w->poller;
+	int64_t due_us = db_time_from_ms(due_ms);
+
+	if (p->next_due_us != 0 && p->next_due_us <= due_us)
+		return;
+	p->next_due_us = due_us;
+	if (!p->claiming)
+		loop_timer_set(p->timer, idle_ms(w));
+}
+
 static void
 header_read(struct poller *p, struct rows *rows)
 {

@@ -86,8 +86,11 @@ worker_check_over(struct worker *w)
 		return;
 	if (w->draining)
 		leave(w);
-	else if (w->o.drain && w->serving && p->empty && !p->want &&
-	    !p->claiming && p->next_due_us == 0)
+	else if (!w->o.drain || !w->serving || p->claiming)
+		return;
+	else if (!p->empty)
+		poll_wake(w);
+	else if (!p->want && p->next_due_us == 0)
 		leave(w);
 }
 
