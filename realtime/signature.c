@@ -110,6 +110,16 @@ candidate_next(struct str *list, struct str *out)
 	return 0;
 }
 
+/* What an id may be made of, so that it can be logged and stored as it is. */
+static int
+id_valid(struct str id)
+{
+	for (size_t i = 0; i < id.n; i++)
+		if (id.s[i] <= ' ' || id.s[i] >= 127)
+			return 0;
+	return id.n > 0 && id.n <= SIGNATURE_ID_MAX;
+}
+
 static int
 headers_check(
     const struct signature_headers *h, int64_t now_s, struct error *err)
@@ -123,9 +133,10 @@ headers_check(
 		    h->id.s == NULL              ? "webhook-id"
 			: h->timestamp.s == NULL ? "webhook-timestamp"
 						 : "webhook-signature");
-	if (h->id.n == 0 || h->id.n > SIGNATURE_ID_MAX)
+	if (!id_valid(h->id))
 		return fail(err, FAULT_AUTH, "HEADERS",
-		    "webhook-id has 1 to %d bytes", SIGNATURE_ID_MAX);
+		    "webhook-id has 1 to %d visible ASCII characters",
+		    SIGNATURE_ID_MAX);
 	if (timestamp_parse(h->timestamp, &at) < 0)
 		return fail(err, FAULT_AUTH, "HEADERS",
 		    "webhook-timestamp is seconds since 1970, in digits");

@@ -99,6 +99,8 @@ test_whatever_is_altered_is_refused(void **state)
 		{ NULL, AT, SIGNED, BODY, "HEADERS", NOW },
 		{ ID, NULL, SIGNED, BODY, "HEADERS", NOW },
 		{ ID, AT, NULL, BODY, "HEADERS", NOW },
+		{ "a b", AT, SIGNED, BODY, "HEADERS", NOW },
+		{ "\xc3\xa9", AT, SIGNED, BODY, "HEADERS", NOW },
 		{ "", AT, SIGNED, BODY, "HEADERS", NOW },
 		{ ID, "", SIGNED, BODY, "HEADERS", NOW },
 		{ ID, "-1614265330", SIGNED, BODY, "HEADERS", NOW },

@@ -1,0 +1,61 @@
+#pragma once
+/*
+ * What the gateway knows about endpoints: read from the database when first
+ * asked for, kept for seconds. An entry is used as it is for FRESH_MS; older,
+ * it is still used and read anew behind the scenes; older than STALE_MS, the
+ * asker waits. That there is no such endpoint is kept for ABSENT_MS. At most
+ * ENTRIES are kept, those asked for last. What is stale can't harm: intake() checks in
+ * the database that the endpoint is enabled and the secret valid.
+ */
+#include "core/list.h"
+#include "core/uuid.h"
+#include "realtime/signature.h"
+#include "supabase/client/db.h"
+#include "supabase/client/vault.h"
+
+enum {
+	ENDPOINT_SECRETS = 4, /* valid at once; the newest count */
+	ENDPOINT_FRESH_MS = 5000,
+	ENDPOINT_STALE_MS = 60000,
+	ENDPOINT_ABSENT_MS = 1000,
+	ENDPOINT_ENTRIES = 4096,
+	ENDPOINT_NAME_MAX = 63, /* of a project or endpoint: slug or id */
+};
+
+struct endpoint {
+	struct uuid id, project;
+	size_t max_body;
+	struct signature_secret secrets[ENDPOINT_SECRETS];
+	size_t n_secrets;
+	int64_t tokens, refilled_ms; /* of its rate limit, in thousandths */
+};
+
+struct endpoints;
+
+/* Asks for an endpoint. fn is called once, from the loop: with the endpoint;
+ * with NULL and err NULL when there is none; or with why it isn't known. */
+struct endpoint_wait {
+	struct list link;
+	void (*fn)(struct endpoint_wait *wait, struct endpoint *e,
+	    const struct error *err);
+};
+
+/* db and vault outlive it. */
+struct endpoints *endpoints_new(
+    struct loop *loop, struct db *db, const struct vault *vault);
+struct endpoints *endpoints_free(struct endpoints *all); /* NULL; no fn */
+
+/*
+ *     0  known: *out, or NULL when there is none
+ *     1  ENDPOINT_LATER: wait->fn follows, unless endpoint_wait_cancel
+ *    -1  can't be known now
+ * *out is valid until the loop's next turn.
+ */
+enum { ENDPOINT_LATER = 1 };
+int endpoint_get(struct endpoints *all, struct str project, struct str name,
+    struct endpoint **out, struct endpoint_wait *wait, struct error *err);
+void endpoint_wait_cancel(struct endpoint_wait *wait); /* idempotent */
+
+/* It didn't fit: a signature by an unknown secret, or the database said so.
+ * Read it again soon. */
+void endpoint_doubt(struct endpoints *all, struct endpoint *e);

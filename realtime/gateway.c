@@ -1,0 +1,305 @@
+#include "realtime/gateway.h"
+#include "core/harden.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "core/mem.h"
+#include "core/time.h"
+#include "realtime/realtime-sql.h"
+#include "realtime/intake.h"
+#include "realtime/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+	SCHEMA_NEEDED = 1, /* the oldest schema this program works on */
+	PROGRAM_LEVEL = 1, /* what schemas compare their oldest_program to */
+	HEARTBEAT_MS = 15000,
+	FDS_OF_OURS = 64, /* beside clients' */
+	EXIT_CONFIG = 78,
+};
+
+struct gateway {
+	const struct gateway_options *o;
+	struct loop *loop;
+	struct db *db;
+	struct vault vault;
+	struct intake *intake;
+	struct server *server;
+	struct loop_signal *term, *interrupt;
+	struct loop_timer *beat, *deadline;
+	struct route routes[3];
+	struct uuid id;
+	int serving; /* connected to a schema that fits */
+	int draining;
+};
+
+static void
+livez(void *arg, struct request *req)
+{
+	(void)arg;
+	request_reply(req,
+	    &(struct reply){
+		.status = 200, .type = "text/plain", .body = STR("ok\n") });
+}
+
+static void
+readyz(void *arg, struct request *req)
+{
+	struct gateway *g = arg;
+
+	if (g->serving && db_ready(g->db) && !g->draining)
+		request_reply(req,
+		    &(struct reply){ .status = 200,
+			.type = "text/plain",
+			.body = STR("ready\n") });
+	else
+		request_problem(req,
+		    &(struct problem){ .status = 503,
+			.kind = "unavailable",
+			.detail = g->draining ? "this gateway is ending"
+					      : "the database can't be reached",
+			.headers = "Retry-After: 2\r\n" });
+}
+
+static void
+ignored(void *arg, struct rows *rows, const struct error *err)
+{
+	(void)arg;
+	(void)rows;
+	if (err != NULL)
+		log_debug("gateway.heartbeat", E_(err));
+}
+
+static void
+beat(void *arg)
+{
+	struct gateway *g = arg;
+	char host[65] = "";
+	struct error err;
+
+	gethostname(host, sizeof(host) - 1);
+	if (g->serving)
+		db_call(g->db, &sql_gateway_heartbeat, ignored, NULL, &err,
+		    db_uuid(&g->id), db_text(host), db_int4(getpid()),
+		    db_text(MESHHOOK_VERSION), db_bool(g->draining));
+}
+
+static void
+give_up(struct gateway *g, const struct error *err)
+{
+	log_error("gateway.config", E_(err));
+	loop_stop(g->loop, EXIT_CONFIG);
+}
+
+static void
+schema_seen(void *arg, struct rows *rows, const struct error *cause)
+{
+	struct gateway *g = arg;
+	struct error err;
+
+	if (cause != NULL && cause->fault == FAULT_RETRY)
+		return; /* the next connection asks again */
+	if (cause != NULL) {
+		fail(&err, FAULT_CONFIG, cause->code,
+		    "the schema of MeshHook is not there, or not for this "
+		    "role: run \"supabase db push\" (%.200s)",
+		    cause->text);
+		give_up(g, &err);
+		return;
+	}
+	if (rows->n == 0 || rows_int(rows, 0, "version") < SCHEMA_NEEDED ||
+	    rows_int(rows, 0, "oldest_program") > PROGRAM_LEVEL) {
+		fail(&err, FAULT_CONFIG, "SCHEMA",
+		    "the schema has version %lld, this program needs %d: run "
+		    "\"supabase db push\", or another release of this program",
+		    rows->n > 0 ? (long long)rows_int(rows, 0, "version") : 0,
+		    SCHEMA_NEEDED);
+		give_up(g, &err);
+		return;
+	}
+	g->serving = 1;
+	log_info("gateway.ready", S_("database", db_where(g->db)));
+	beat(g);
+	intake_wake(g->intake);
+}
+
+static void
+db_changed(void *arg, enum db_state state, const struct error *cause)
+{
+	struct gateway *g = arg;
+	struct error err;
+
+	g->serving = 0;
+	if (state == DB_READY)
+		db_call(g->db, &sql_gateway_schema, schema_seen, g, &err);
+	else if (cause != NULL)
+		log_warn("db.lost", E_(cause));
+}
+
+static void
+drained(void *arg)
+{
+	struct gateway *g = arg;
+
+	loop_stop(g->loop, 0);
+}
+
+static void
+drain_late(void *arg)
+{
+	struct gateway *g = arg;
+
+	log_warn(
+	    "gateway.cut", I_("connections", server_connections(g->server)));
+	loop_stop(g->loop, 0);
+}
+
+static void
+told_to_end(void *arg, int signo)
+{
+	struct gateway *g = arg;
+	struct error err;
+
+	if (g->draining) { /* told twice: at once */
+		loop_stop(g->loop, 128 + signo);
+		return;
+	}
+	g->draining = 1;
+	log_info("gateway.draining", I_("signal", signo),
+	    I_("connections", server_connections(g->server)));
+	if (g->serving)
+		db_call(g->db, &sql_gateway_goodbye, ignored, NULL, &err,
+		    db_uuid(&g->id));
+	loop_timer_clear(g->beat);
+	loop_timer_set(
+	    g->deadline, g->o->drain_ms > 0 ? g->o->drain_ms : 10000);
+	server_drain(g->server, drained, g);
+}
+
+/* A soft limit that fits: libwebsockets keeps tables for all of them. */
+static void
+limit_fds(uint32_t connections)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	l.rlim_cur = connections + FDS_OF_OURS;
+	if (l.rlim_cur > l.rlim_max)
+		l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
+static int
+start_database(struct gateway *g, struct error *err)
+{
+	struct db_options db = { .url = g->o->db_url,
+		.application_name = "meshhook gateway",
+		.on_state = db_changed,
+		.arg = g };
+	struct intake_options in = { .vault = &g->vault,
+		.rate = g->o->endpoint_rate,
+		.burst = g->o->endpoint_burst };
+
+	if (vault_init(&g->vault, g->o->intake_keys, err) < 0)
+		return fail_in(err, "MESHHOOK_INTAKE_KEY");
+	g->db = db_new(g->loop, &db, err);
+	if (g->db == NULL)
+		return -1;
+	in.db = g->db;
+	g->intake = intake_new(g->loop, &in);
+	return 0;
+}
+
+static int
+start_server(struct gateway *g, struct error *err)
+{
+	struct server_options o = { .host = g->o->host,
+		.port = g->o->port,
+		.routes = g->routes,
+		.n_routes = NELEM(g->routes),
+		.connections =
+		    g->o->connections > 0 ? g->o->connections : 4096 };
+	struct rlimit l;
+
+	g->routes[0] = (struct route){ .method = "POST",
+		.pattern = "/hooks/{project}/{endpoint}",
+		.begin = intake_begin,
+		.handle = intake_handle,
+		.arg = g->intake };
+	g->routes[1] = (struct route){
+		.method = "GET", .pattern = "/livez", .handle = livez
+	};
+	g->routes[2] = (struct route){ .method = "GET",
+		.pattern = "/readyz",
+		.handle = readyz,
+		.arg = g };
+	limit_fds(o.connections);
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 &&
+	    l.rlim_cur < o.connections + FDS_OF_OURS)
+		o.connections = l.rlim_cur > 2 * FDS_OF_OURS
+		    ? (uint32_t)(l.rlim_cur - FDS_OF_OURS)
+		    : FDS_OF_OURS;
+	g->server = server_new(g->loop, &o, err);
+	return g->server == NULL ? -1 : 0;
+}
+
+static int
+start(struct gateway *g, struct error *err)
+{
+	g->loop = loop_new(err);
+	if (g->loop == NULL)
+		return -1;
+	g->beat = loop_timer_new(g->loop, beat, g);
+	g->deadline = loop_timer_new(g->loop, drain_late, g);
+	g->term = loop_signal_start(g->loop, SIGTERM, told_to_end, g);
+	g->interrupt = loop_signal_start(g->loop, SIGINT, told_to_end, g);
+	if (start_database(g, err) < 0 || start_server(g, err) < 0)
+		return -1;
+	loop_timer_every(g->beat, HEARTBEAT_MS);
+	log_info("gateway.listening",
+	    S_("host", g->o->host != NULL ? g->o->host : "127.0.0.1"),
+	    I_("port", server_port(g->server)));
+	return 0;
+}
+
+/* Requests first, then the calls they wait for, then what holds them. */
+static void
+end(struct gateway *g)
+{
+	if (g->loop == NULL)
+		return;
+	g->server = server_free(g->server);
+	g->db = db_free(g->db);
+	g->intake = intake_free(g->intake);
+	loop_signal_stop(g->term);
+	loop_signal_stop(g->interrupt);
+	loop_timer_free(g->beat);
+	loop_timer_free(g->deadline);
+	g->loop = loop_free(g->loop);
+	vault_deinit(&g->vault);
+}
+
+int
+gateway_main(const struct gateway_options *options)
+{
+	struct gateway g = { .o = options };
+	struct error err = { 0 };
+	int code;
+
+	harden_process();
+	uuid_random(&g.id);
+	if (start(&g, &err) < 0) {
+		log_error("gateway.start", E_(&err));
+		code = err.fault == FAULT_CONFIG ? EXIT_CONFIG : 1;
+	} else {
+		code = loop_run(g.loop);
+	}
+	end(&g);
+	log_info("gateway.ended", I_("code", code));
+	return code;
+}

@@ -1,0 +1,369 @@
+#include "realtime/intake.h"
+#include "core/json.h"
+#include "core/mem.h"
+#include "core/testpoint.h"
+#include "core/time.h"
+#include "realtime/intake-impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SWEEP_MS = 250,
+	DEPTH_MAX = 128,
+	ARENA_MAX = 256 << 20, /* of a body's tree, whatever its text */
+};
+
+static const struct problem unavailable = { .status = 503,
+	.kind = "unavailable",
+	.detail = "the database can't be reached; send it again",
+	.headers = "Retry-After: 2\r\n" };
+
+void
+item_problem(struct item *item, const struct problem *p)
+{
+	struct request *req = item->req;
+
+	free(item);
+	if (req == NULL)
+		return;
+	req->gone = NULL;
+	request_problem(req, p);
+}
+
+void
+item_started(struct item *item, const struct uuid *run, int duplicate)
+{
+	struct request *req = item->req;
+	struct reply reply = { .status = 202 };
+	char id[UUID_TEXT], text[80];
+
+	free(item);
+	if (req == NULL)
+		return;
+	testpoint("intake_before_reply");
+	reply.body.s = text;
+	reply.body.n =
+	    (size_t)snprintf(text, sizeof(text), "{\"run_id\":\"%s\"%s}",
+		uuid_format(run, id), duplicate ? ",\"duplicate\":true" : "");
+	req->gone = NULL;
+	request_reply(req, &reply);
+}
+
+/* In the queue it goes with its client; in a batch it is already on its way. */
+static void
+item_gone(struct request *req)
+{
+	struct item *item = req->owner;
+
+	item->req = NULL;
+	if (list_empty(&item->link))
+		return;
+	list_remove(&item->link);
+	item->intake->n_queue--;
+	free(item);
+}
+
+static void
+asking_end(struct asking *a)
+{
+	endpoint_wait_cancel(&a->wait);
+	list_remove(&a->link);
+	free(a);
+}
+
+static void
+asking_gone(struct request *req)
+{
+	asking_end(req->owner);
+}
+
+static void
+endpoint_known(struct request *req, struct endpoint *e, const struct error *err)
+{
+	req->gone = NULL;
+	if (err != NULL)
+		request_problem(req, &unavailable);
+	else if (e == NULL)
+		request_problem(req,
+		    &(struct problem){ .status = 404,
+			.kind = "endpoint",
+			.detail = "there is no such endpoint" });
+	else
+		request_read(req, e->max_body);
+}
+
+static void
+endpoint_found(
+    struct endpoint_wait *wait, struct endpoint *e, const struct error *err)
+{
+	struct asking *a = list_entry(wait, struct asking, wait);
+	struct request *req = a->req;
+
+	asking_end(a);
+	endpoint_known(req, e, err);
+}
+
+void
+intake_begin(void *arg, struct request *req)
+{
+	struct intake *in = arg;
+	struct asking *a = xcalloc(1, sizeof(*a));
+	struct endpoint *e;
+	struct error err;
+	int r;
+
+	list_init(&a->link);
+	a->req = req;
+	a->intake = in;
+	a->wait.fn = endpoint_found;
+	r = endpoint_get(
+	    in->endpoints, req->params[0], req->params[1], &e, &a->wait, &err);
+	if (r == ENDPOINT_LATER) {
+		a->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
+		list_append(&in->asking, &a->link);
+		req->owner = a;
+		req->gone = asking_gone;
+		return;
+	}
+	asking_end(a);
+	endpoint_known(req, e, r < 0 ? &err : NULL);
+}
+
+/* Tokens in thousandths, a rate's worth of them a millisecond. */
+static int
+rate_spend(const struct intake *in, struct endpoint *e)
+{
+	int64_t now = loop_now_ms(in->loop);
+	int64_t burst = in->o.burst > 0 ? in->o.burst : in->o.rate * 2ll;
+
+	if (in->o.rate == 0)
+		return 1;
+	e->tokens += (now - e->refilled_ms) * in->o.rate;
+	e->refilled_ms = now;
+	if (e->tokens > burst * 1000)
+		e->tokens = burst * 1000;
+	if (e->tokens < 1000)
+		return 0;
+	e->tokens -= 1000;
+	return 1;
+}
+
+static int
+type_is_json(struct str type)
+{
+	const char *semi = type.s != NULL ? memchr(type.s, ';', type.n) : NULL;
+
+	if (type.s == NULL)
+		return 1;
+	if (semi != NULL)
+		type.n = (size_t)(semi - type.s);
+	while (type.n > 0 && type.s[type.n - 1] == ' ')
+		type.n--;
+	return http1_name_is(type, "application/json") ||
+	    (type.n > 5 && strncmp(type.s, "application/", 12) == 0 &&
+		strncmp(type.s + type.n - 5, "+json", 5) == 0);
+}
+
+/* 0, or what is wrong with a body whose signature holds; err has the words. */
+static int
+body_check(struct intake *in, const struct request *req, struct error *err)
+{
+	struct json_limits limits = { .bytes = INTAKE_BODY_MAX,
+		.depth = DEPTH_MAX };
+	struct json *v;
+
+	if (!type_is_json(http1_get(&req->head, "content-type"))) {
+		fail(err, FAULT_INPUT, "TYPE",
+		    "a webhook's body is application/json");
+		return 415;
+	}
+	arena_reset(&in->arena);
+	if (json_parse(&in->arena, req->body, &limits, &v, err) < 0)
+		return 400;
+	return json_storable(v, err) < 0 ? 422 : 0;
+}
+
+/* Whose signature? NULL: it was answered. */
+static const struct signature_secret *
+verified(struct intake *in, struct request *req, struct endpoint *e)
+{
+	const struct signature_secret *signer;
+	struct signature_headers h = {
+		.id = http1_get(&req->head, "webhook-id"),
+		.timestamp = http1_get(&req->head, "webhook-timestamp"),
+		.signature = http1_get(&req->head, "webhook-signature"),
+	};
+	struct error err;
+
+	if (signature_verify(&h, req->body, e->secrets, e->n_secrets,
+		time_wall_ms() / 1000, &signer, &err) == 0)
+		return signer;
+	if (strcmp(err.code, "SIGNATURE") == 0)
+		endpoint_doubt(in->endpoints, e);
+	request_problem(req,
+	    &(struct problem){
+		.status = 401, .kind = "signature", .detail = err.text });
+	return NULL;
+}
+
+static void
+accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
+    const struct signature_secret *signer)
+{
+	struct item *item = xcalloc(1, sizeof(*item));
+
+	list_init(&item->link);
+	item->intake = in;
+	item->req = req;
+	item->endpoint = e->id;
+	item->secret_version = signer->version;
+	item->key = http1_get(&req->head, "webhook-id");
+	item->received_ms = time_wall_ms();
+	item->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
+	req->owner = item;
+	req->gone = item_gone;
+	item_push(in, item);
+}
+
+void
+intake_handle(void *arg, struct request *req)
+{
+	struct intake *in = arg;
+	const struct signature_secret *signer;
+	struct endpoint_wait unused;
+	struct endpoint *e;
+	struct error err = { 0 };
+	int status;
+
+	/* known since begin, unless it was crowded out, or gone, meanwhile */
+	if (endpoint_get(in->endpoints, req->params[0], req->params[1], &e,
+		&unused, &err) != 0 ||
+	    e == NULL) {
+		endpoint_wait_cancel(&unused);
+		request_problem(req, &unavailable);
+		return;
+	}
+	signer = verified(in, req, e);
+	if (signer == NULL)
+		return;
+	if (!rate_spend(in, e)) {
+		request_problem(req,
+		    &(struct problem){ .status = 429,
+			.kind = "rate",
+			.detail = "more than this endpoint takes",
+			.headers = "Retry-After: 1\r\n" });
+		return;
+	}
+	if (in->n_queue >= INTAKE_QUEUE_MAX) {
+		request_problem(req,
+		    &(struct problem){ .status = 503,
+			.kind = "overload",
+			.detail = "too many webhooks wait",
+			.headers = "Retry-After: 1\r\n" });
+		return;
+	}
+	status = body_check(in, req, &err);
+	if (status != 0)
+		request_problem(req,
+		    &(struct problem){
+			.status = status, .kind = "body", .detail = err.text });
+	else
+		accept_webhook(in, req, e, signer);
+}
+
+static void
+sweep(void *arg)
+{
+	struct intake *in = arg;
+	int64_t now = loop_now_ms(in->loop);
+
+	intake_expire(in, now, &unavailable);
+	while (!list_empty(&in->asking)) {
+		struct asking *a =
+		    list_entry(in->asking.next, struct asking, link);
+		struct request *req = a->req;
+
+		if (a->deadline_ms > now)
+			break;
+		asking_end(a);
+		endpoint_known(req, NULL, &(struct error){ 0 });
+	}
+}
+
+static void
+pause_over(void *arg)
+{
+	struct intake *in = arg;
+
+	in->paused = 0;
+	intake_pump(in);
+}
+
+struct intake *
+intake_new(struct loop *loop, const struct intake_options *options)
+{
+	struct intake *in = xcalloc(1, sizeof(*in));
+	struct uuid random;
+
+	uuid_random(&random);
+	in->slot = random.bytes[0]; /* so that two gateways rarely share one */
+	in->loop = loop;
+	in->o = *options;
+	in->endpoints = endpoints_new(loop, options->db, options->vault);
+	arena_init_cap(&in->arena, ARENA_MAX);
+	list_init(&in->asking);
+	list_init(&in->queue);
+	list_init(&in->sent);
+	list_init(&in->resend);
+	in->pump = loop_defer_new(loop, intake_pump, in);
+	in->sweep = loop_timer_new(loop, sweep, in);
+	in->pause = loop_timer_new(loop, pause_over, in);
+	loop_timer_every(in->sweep, SWEEP_MS);
+	db_array_init(&in->endpoint, DB_UUID);
+	db_array_init(&in->version, DB_INT4);
+	db_array_init(&in->key, DB_TEXT);
+	db_array_init(&in->input, DB_JSONB);
+	db_array_init(&in->meta, DB_JSONB);
+	return in;
+}
+
+static void
+batches_drop(struct list *batches)
+{
+	for (struct list *it; (it = list_pop(batches)) != NULL;) {
+		struct batch *b = list_entry(it, struct batch, link);
+
+		for (size_t i = 0; i < b->n; i++)
+			free(b->items[i]);
+		free(b);
+	}
+}
+
+struct intake *
+intake_free(struct intake *in)
+{
+	if (in == NULL)
+		return NULL;
+	batches_drop(&in->sent);
+	batches_drop(&in->resend);
+	loop_defer_free(in->pump);
+	loop_timer_free(in->sweep);
+	loop_timer_free(in->pause);
+	endpoints_free(in->endpoints);
+	db_array_deinit(&in->endpoint);
+	db_array_deinit(&in->version);
+	db_array_deinit(&in->key);
+	db_array_deinit(&in->input);
+	db_array_deinit(&in->meta);
+	arena_deinit(&in->arena);
+	free(in);
+	return NULL;
+}
+
+void
+intake_wake(struct intake *in)
+{
+	loop_defer_call(in->pump);
+}

@@ -1,0 +1,3 @@
+-- $1 project, $2 endpoint, each by slug or id
+select endpoint_id, project_id, secret_version, sealed, max_body_bytes
+from meshhook_engine.endpoint_lookup($1, $2);
