@@ -36,6 +36,14 @@ start(struct run *run, struct step_state *s, enum message_kind kind)
 	cmd->deadline_ms = s->deadline_ms;
 }
 
+static void
+ended(struct step_state *s, enum step_status status, const struct json *output)
+{
+	s->status = status;
+	s->ended = 1;
+	s->output = output;
+}
+
 /* One edge into a step is settled. */
 static void
 resolve(struct run *run, uint32_t to, int live)
@@ -57,14 +65,14 @@ resolve(struct run *run, uint32_t to, int live)
 	if (--s->waits > 0)
 		return;
 	if (to == run->flow->n_nodes) {
-		s->status = STEP_SUCCEEDED;
+		ended(s, STEP_SUCCEEDED, NULL);
 		run->at_end = 1;
 	} else if (s->live > 0) {
 		start(run, s, MESSAGE_STEP);
 	} else if (node->skip_by_message) {
 		start(run, s, MESSAGE_SKIP);
 	} else {
-		s->status = STEP_SKIPPED;
+		ended(s, STEP_SKIPPED, NULL);
 		run_ask(run, CMD_SKIP_STEP, to);
 	}
 }
@@ -202,7 +210,7 @@ on_succeeded(struct run *run, const struct event *e, struct error *err)
 	if (s == NULL)
 		return -1;
 	node = &run->flow->nodes[s->node];
-	s->status = STEP_SUCCEEDED;
+	ended(s, STEP_SUCCEEDED, output);
 	s->seq = e->seq;
 	if (node->type == NODE_TERMINATE) {
 		terminated(run, node, output);
@@ -241,7 +249,7 @@ on_failed(struct run *run, const struct event *e, struct error *err)
 		cmd->deadline_ms = s->deadline_ms;
 		return 0;
 	}
-	s->status = STEP_FAILED;
+	ended(s, STEP_FAILED, json_get(e->payload, "output"));
 	s->seq = e->seq;
 	if (node->on_error)
 		settle(run, s->node, PORT_ERROR);
@@ -297,7 +305,7 @@ on_fired(struct run *run, const struct event *e, struct error *err)
 		start(run, s, MESSAGE_RETRY);
 		return 0;
 	}
-	s->status = STEP_SUCCEEDED;
+	ended(s, STEP_SUCCEEDED, NULL);
 	settle(run, s->node, PORT_SUCCESS);
 	return 0;
 }
@@ -317,7 +325,7 @@ on_skipped(struct run *run, const struct event *e, struct error *err)
 		return wrong(err, e, "is not to be skipped");
 	s->begun = s->changed = 1;
 	s->attempt = 1;
-	s->status = STEP_SKIPPED;
+	ended(s, STEP_SKIPPED, NULL);
 	settle(run, s->node, PORT_NONE);
 	return 0;
 }

@@ -81,7 +81,8 @@ hint_port(struct parser *p, const struct node *node, struct str on)
 	struct suggest s;
 
 	suggest_init(&s, on);
-	suggest_add(&s, STR("error"));
+	if (!node_is_trigger(node))
+		suggest_add(&s, STR("error"));
 	if (node->type == NODE_BRANCH) {
 		suggest_add(&s, STR("else"));
 		for (uint32_t i = 0; i < node->config->branch.n; i++)
@@ -304,7 +305,8 @@ cases_check(struct parser *p)
 		for (uint32_t j = 0; j < node->n_out; j++)
 			used[node->out[j].port % 128] = 1;
 		for (uint32_t j = 0; j < node->config->branch.n; j++)
-			if (!used[PORT_CASE + j])
+			if (!used[PORT_CASE + j] &&
+			    node->config->branch.cases[j].name.n > 0)
 				problem(p, AT_ITEM(&cases, j), NULL,
 				    "no edge leaves by case \"%.*s\"",
 				    STR_FMT(
@@ -316,18 +318,21 @@ void
 graph_parse(struct parser *p, const struct json *edges)
 {
 	struct json_path at = { .key = STR("edges") };
-	uint32_t n = edges != NULL ? edges->n : 0, *order;
+	uint32_t n = json_is(edges, JSON_ARRAY) ? edges->n : 0, *order;
+	uint32_t before = p->problems->n;
 	struct raw_edge *raw = arena_zalloc(p->a, (n + 1) * sizeof(*raw));
 
 	for (uint32_t i = 0; i < n; i++)
 		edge_parse(p, AT_ITEM(&at, i), edges->items[i], &raw[i]);
 	edges_twice(p, raw, n);
 	edges_link(p, raw, n);
-	cases_check(p);
+	if (p->problems->n == before) /* else they are what is missing */
+		cases_check(p);
 	order = order_make(p);
 	if (order == NULL)
 		return;
-	reach_check(p, order);
+	if (p->problems->n == before)
+		reach_check(p, order);
 	graph_refs(p, order);
 	if (p->problems->n == 0)
 		graph_joins(p, order);

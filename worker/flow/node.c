@@ -64,26 +64,36 @@ node_text(struct arena *a, const struct json *v)
 	return json_text(a, v);
 }
 
+/* 1: found, and *out may be NULL. */
+static int
+output_find(
+    const struct context *context, uint32_t node, const struct json **out)
+{
+	if (context->folded != NULL && run_output(context->folded, node, out))
+		return 1;
+	for (uint32_t i = 0; i < context->n_outputs; i++)
+		if (context->which[i] == node) {
+			*out = context->outputs[i];
+			return 1;
+		}
+	return 0;
+}
+
 /* The document of the step's templates; only what it reads is in it. */
 static int
 document_make(
     struct beginning *b, const struct node *node, const struct context *context)
 {
 	struct json *steps = json_object(b->a), *o;
+	const struct json *output;
 
 	if (node->reads_input && context->input == NULL)
 		return NODE_OUT_NOT_LOADED;
 	for (uint32_t i = 0; i < node->n_reads; i++) {
-		uint32_t at = 0;
-
-		while (at < context->n_outputs &&
-		    context->which[at] != node->reads[i])
-			at++;
-		if (at == context->n_outputs)
+		if (!output_find(context, node->reads[i], &output))
 			return NODE_OUT_NOT_LOADED;
 		o = json_object(b->a);
-		json_set(
-		    b->a, o, "output", (struct json *)context->outputs[at]);
+		json_set(b->a, o, "output", (struct json *)output);
 		json_set_str(b->a, steps, b->flow->nodes[node->reads[i]].id, o);
 	}
 	b->data = json_object(b->a);

@@ -7,9 +7,12 @@
 #include "worker/flow/flow.h"
 #include "worker/flow/run.h"
 
-/* What templates see. outputs[i] belongs to flow->nodes[which[i]], NULL when
- * the step has none (skipped, or not there yet): null. What a step reads and
- * which[] doesn't name is not loaded. */
+/*
+ * What templates see. outputs[i] belongs to flow->nodes[which[i]], NULL when
+ * the step has none (skipped, or not there yet): null. What the folded events
+ * say of a step goes before what the slice said. What a step reads and neither
+ * names is not loaded.
+ */
 struct context {
 	const struct json *input; /* NULL: not loaded */
 	const struct json
@@ -17,6 +20,7 @@ struct context {
 	const uint32_t *which;
 	const struct json **outputs;
 	uint32_t n_outputs;
+	const struct run *folded; /* or NULL */
 };
 
 enum effect_type {

@@ -102,7 +102,7 @@ want_template(
 		return NULL;
 	}
 	if (json_storable(v, &err) < 0) {
-		problem(p, at, NULL, "can't be stored: %s", err.text);
+		problem(p, at, NULL, "%s", err.text);
 		return NULL;
 	}
 	template_refs(t, read_ref, &r);

@@ -116,10 +116,15 @@ http_url(struct parser *p, const struct json_path *at, const struct json *v,
     void *into)
 {
 	union node_config *c = into;
+	uint32_t before = p->problems->n;
+	struct error err;
 
 	c->http.url = want_text(p, at, v);
 	if (c->http.url != NULL)
 		url_check(p, at, json_str(v));
+	if (c->http.url != NULL && p->problems->n == before &&
+	    template_check(c->http.url, TEMPLATE_URL, &err) < 0)
+		problem(p, at, NULL, "%s", err.text);
 }
 
 /* The engine's and the protocol's own. */
@@ -196,12 +201,17 @@ http_headers(struct parser *p, const struct json_path *at, const struct json *v,
 {
 	union node_config *c = into;
 
+	struct error err;
+
 	c->http.n_headers = pairs_parse(p, at, v, &c->http.headers);
 	for (uint32_t i = 0; i < c->http.n_headers; i++) {
 		struct pair *h = &c->http.headers[i];
 		struct json_path here = { .up = at, .key = h->name };
 
 		header_check(p, &here, h->name);
+		if (h->value != NULL &&
+		    template_check(h->value, TEMPLATE_HEADER, &err) < 0)
+			problem(p, &here, NULL, "%s", err.text);
 		for (uint32_t j = 0; j < i; j++)
 			if (c->http.headers[j].name.n == h->name.n &&
 			    strncasecmp(c->http.headers[j].name.s, h->name.s,

@@ -3,7 +3,7 @@
  * Parsing, in two passes. parse.c and parse-node.c read fields, by tables, and
  * note what templates refer to; graph.c reads the edges and checks what takes
  * all nodes: order, reach, joins, references. A problem never stops a pass, so
- * that one validate tells all; the second pass needs a sound list of nodes.
+ * that one validate tells all; the second pass needs ids and types.
  */
 #include "worker/flow/flow-impl.h"
 
@@ -19,6 +19,7 @@ struct parser {
 	struct flow *flow;
 	struct node *nodes;
 	uint32_t node; /* being read */
+	int unsound;   /* ids or types are wrong: nothing to say of edges */
 	struct ref *refs;
 	uint32_t n_refs, room_refs;
 };

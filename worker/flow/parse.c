@@ -86,7 +86,8 @@ node_id(struct parser *p, const struct json_path *at, const struct json *v,
 	return 0;
 }
 
-static void
+/* -1: without an id and a type there is no saying what leads to it. */
+static int
 node_parse(struct parser *p, const struct json_path *at, const struct json *v)
 {
 	struct node *node = &p->nodes[p->node];
@@ -96,18 +97,19 @@ node_parse(struct parser *p, const struct json_path *at, const struct json *v)
 
 	node->config = arena_zalloc(p->a, sizeof(*node->config));
 	if (want(p, at, v, JSON_OBJECT) < 0)
-		return;
-	node_id(p, at, v, node);
-	if (type == NULL) {
+		return -1;
+	if (type == NULL)
 		problem(p, at, NULL, "\"type\" is missing");
-		return;
-	}
-	if (want_word(p, &here, type, type_names, &at_type) < 0)
-		return;
+	if (node_id(p, at, v, node) < 0 || type == NULL)
+		p->unsound = 1;
+	if (type == NULL || want_word(p, &here, type, type_names, &at_type) < 0)
+		return -1;
 	node->type = (enum node_type)at_type;
 	fields_parse(p, at, v, node_fields[node->type],
 	    (union node_config *)node->config);
 	node_check(p, at, v, node);
+	return node->type == NODE_BRANCH && node->config->branch.n == 0 ? -1
+									: 0;
 }
 
 static void
@@ -125,7 +127,8 @@ field_nodes(struct parser *p, const struct json_path *at, const struct json *v,
 	p->nodes = arena_zalloc(p->a, (v->n + 1) * sizeof(*p->nodes));
 	p->flow->n_nodes = v->n;
 	for (p->node = 0; p->node < v->n; p->node++)
-		node_parse(p, AT_ITEM(at, p->node), v->items[p->node]);
+		p->unsound |=
+		    node_parse(p, AT_ITEM(at, p->node), v->items[p->node]) < 0;
 	p->nodes[v->n].id = STR("$end");
 	p->nodes[v->n].type = N_NODE_TYPES;
 }
@@ -151,6 +154,7 @@ field_deadline(struct parser *p, const struct json_path *at,
 }
 
 static const struct field fields[] = {
+	{ "$schema", field_text, 0 }, /* for editors */
 	{ "name", field_name, 1 },
 	{ "description", field_text, 0 },
 	{ "nodes", field_nodes, 1 },
@@ -170,7 +174,7 @@ flow_parse(struct arena *a, const struct json *definition, struct flow **out,
 	flow->definition = definition;
 	flow->ids = json_object(a);
 	if (fields_parse(&p, NULL, definition, fields, flow) < 0 ||
-	    p.nodes == NULL || problems->n > before)
+	    p.nodes == NULL || p.unsound)
 		return -1;
 	flow->nodes = p.nodes;
 	graph_parse(&p, json_get(definition, "edges"));

@@ -15,9 +15,11 @@ struct step_state {
 	unsigned stored : 1;  /* the table may have its row */
 	unsigned changed : 1; /* since the slice was complete */
 	unsigned dying : 1;   /* SCHEDULED to be skipped */
+	unsigned ended : 1;   /* its end was folded, so output is known */
 	enum step_status status;
 	int32_t attempt, waits, live, seq;
 	int64_t deadline_ms;
+	const struct json *output;
 };
 
 struct run {

@@ -214,6 +214,17 @@ run_step(const struct run *run, uint32_t node, struct step_row *out)
 	return 1;
 }
 
+int
+run_output(const struct run *run, uint32_t node, const struct json **out)
+{
+	const struct step_state *s = state_find(run, node);
+
+	if (s == NULL || !s->ended)
+		return 0;
+	*out = s->output;
+	return 1;
+}
+
 uint32_t
 run_changed(struct arena *a, const struct run *run, struct step_row **out)
 {

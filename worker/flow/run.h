@@ -140,6 +140,8 @@ enum run_status run_status(const struct run *run);
 int32_t run_last_seq(const struct run *run);
 /* 0 when the state has nothing on it. */
 int run_step(const struct run *run, uint32_t node, struct step_row *out);
+/* 1 and the output (NULL: it has none), when the step's end was folded. */
+int run_output(const struct run *run, uint32_t node, const struct json **out);
 /* The rows that changed since run_new, or since the slice was complete; of
  * those steps that have one (decisions/0001). */
 uint32_t run_changed(

@@ -7,49 +7,7 @@
  *
  *	test-flow-sim [RUNS [FIRST-SEED]]
  */
-#include "worker/flow/node.h"
-#include "worker/flow/replay.h"
-#include "worker/flow/test-random.h"
-
-enum { EVENTS = 2000, MESSAGES = 400, NODES = 64, WORKERS = 4, HOLD = 4 };
-
-struct db_message {
-	struct json *json;
-	int64_t ready_at; /* a timer, while it is beyond now */
-	uint32_t lease;   /* of whom it is; counts up at each claim */
-	int leased, gone;
-};
-
-struct db {
-	struct arena *a;
-	const struct flow *flow;
-	struct json *input;
-	struct event events[EVENTS];
-	uint32_t n_events;
-	struct step_row rows[NODES];
-	int has_row[NODES];
-	struct db_message messages[MESSAGES];
-	uint32_t n_messages;
-	enum run_status status;
-	int64_t now;
-	uint64_t seed, first_seed;
-	int inlines;
-	uint32_t stale, lost, inlined, hops;
-};
-
-/* What a worker holds between claim and commit. */
-struct item {
-	int busy;
-	uint32_t ids[HOLD], leases[HOLD], n;
-	int32_t base;
-	struct step_row rows[NODES];
-	uint32_t n_rows;
-	uint32_t which[NODES];
-	const struct json *outputs[NODES];
-	uint32_t n_outputs;
-	int input;
-	uint64_t luck; /* its HTTP results: the same when it decides again */
-};
+#include "worker/flow/test-db.h"
 
 /* What deciding an item came to. */
 struct outcome {
@@ -63,141 +21,15 @@ struct outcome {
 	uint32_t n_timers;
 	struct command inlined[MESSAGES];
 	uint32_t n_inlined, at_inlined;
-	uint32_t which[NODES * 2];
-	const struct json *outputs[NODES * 2];
-	uint32_t n_outputs;
 	struct error err;
 };
 
 static void
-send(struct db *db, struct json *message, int64_t ready_at)
+append(struct outcome *o, struct event *e)
 {
-	assert_true(db->n_messages < MESSAGES);
-	db->messages[db->n_messages++] =
-	    (struct db_message){ .json = message, .ready_at = ready_at };
-}
-
-static void
-db_fails(const struct db *db, const char *why)
-{
-	print_error("seed %llu: %s\n", (unsigned long long)db->first_seed,
-	    json_text(db->a, db->flow->definition).s);
-	for (uint32_t i = 0; i < db->n_events; i++)
-		print_error("%u %s %s\n", i + 1, db->events[i].type,
-		    json_text(db->a, db->events[i].payload).s);
-	fail_msg("%s", why);
-}
-
-/* start_run: what the plan says, and nothing else. */
-static void
-db_start(struct db *db, const char *trigger)
-{
-	struct json *plans, *plan, *list, *started = json_object(db->a);
-	struct error err;
-
-	assert_int_equal(flow_plan(db->a, db->flow, &plans, &err), 0);
-	plan = json_get(plans, trigger);
-	json_set(db->a, started, "trigger", json_cstring(db->a, trigger));
-	json_set(db->a, started, "input", db->input);
-	db->events[db->n_events++] =
-	    (struct event){ 1, "run.started", started };
-	list = json_get(plan, "events");
-	for (uint32_t i = 0; i < list->n; i++, db->n_events++)
-		db->events[db->n_events] = (struct event){
-			.seq = (int32_t)db->n_events + 1,
-			.type = json_str(json_get(list->items[i], "type")).s,
-			.payload = json_get(list->items[i], "payload"),
-		};
-	list = json_get(plan, "steps");
-	for (uint32_t i = 0; i < list->n; i++) {
-		struct str id = json_str(json_get(list->items[i], "step"));
-		int32_t node = flow_find(db->flow, id);
-		struct step_row *row = &db->rows[node];
-
-		db->has_row[node] = 1;
-		row->step = id;
-		row->attempt =
-		    (int32_t)json_num(json_get(list->items[i], "attempt"));
-		row->waits =
-		    (int32_t)json_num(json_get(list->items[i], "waits"));
-		row->live = (int32_t)json_num(json_get(list->items[i], "live"));
-		step_status_parse(
-		    json_str(json_get(list->items[i], "status")), &row->status);
-	}
-	list = json_get(plan, "messages");
-	for (uint32_t i = 0; i < list->n; i++)
-		send(db, list->items[i], 0);
-	if (!json_is(json_get(plan, "ends"), JSON_NULL))
-		db->status = RUN_SUCCEEDED;
-}
-
-/* The slice of a message, as meshhook_engine.slice reads it. */
-static void
-db_slice(struct db *db, const struct json *message, struct item *item)
-{
-	struct json *reads = json_get(message, "o");
-	struct json *joins = json_get(message, "j");
-	struct json *own = json_string(db->a, json_str(json_get(message, "n")));
-
-	item->input |= json_is(json_get(message, "i"), JSON_TRUE);
-	for (uint32_t i = 0; reads != NULL && i < reads->n; i++) {
-		int32_t node = flow_find(db->flow, json_str(reads->items[i]));
-		const struct step_row *row = &db->rows[node];
-
-		item->which[item->n_outputs] = (uint32_t)node;
-		item->outputs[item->n_outputs++] =
-		    db->has_row[node] && row->seq > 0
-		    ? json_get(db->events[row->seq - 1].payload, "output")
-		    : NULL;
-	}
-	for (uint32_t i = 0; i < (joins != NULL ? joins->n : 0) + 1; i++) {
-		int first = i == 0,
-		    step = str_is(json_str(json_get(message, "k")), "step");
-		int32_t node = flow_find(
-		    db->flow, json_str(first ? own : joins->items[i - 1]));
-
-		if (db->has_row[node] && !(first && step))
-			item->rows[item->n_rows++] = db->rows[node];
-	}
-}
-
-static void
-db_claim(struct db *db, struct item *item)
-{
-	uint32_t want = 1 + random_below(&db->seed, HOLD);
-
-	*item = (struct item){ .base = (int32_t)db->n_events };
-	for (uint32_t i = 0; i < db->n_messages && item->n < want; i++) {
-		struct db_message *m = &db->messages[i];
-
-		if (m->gone || m->ready_at > db->now ||
-		    (m->leased && !random_chance(&db->seed, 3)) ||
-		    random_chance(&db->seed, 40))
-			continue;
-		m->leased = 1;
-		item->ids[item->n] = i;
-		item->leases[item->n++] = ++m->lease;
-		db_slice(db, m->json, item);
-	}
-	item->busy = item->n > 0;
-	item->luck = random_next(&db->seed);
-}
-
-static void
-append(struct db *db, struct outcome *o, struct event *e)
-{
-	const struct json *output = json_get(e->payload, "output");
-	int32_t node =
-	    flow_find(db->flow, json_str(json_get(e->payload, "step")));
-
 	if (run_append(o->run, e, &o->err) < 0)
 		fail_msg("%s", o->err.text);
 	o->events[o->n_events++] = *e;
-	if (strcmp(e->type, "step.succeeded") == 0 ||
-	    (strcmp(e->type, "step.failed") == 0 && output != NULL)) {
-		o->which[o->n_outputs] = (uint32_t)node;
-		o->outputs[o->n_outputs++] = output;
-	}
 }
 
 static void
@@ -226,13 +58,13 @@ fact(struct db *db, struct outcome *o, struct event *e)
 {
 	struct commands cmds;
 
-	append(db, o, e);
+	append(o, e);
 	assert_int_equal(run_decide(db->a, o->run, &cmds), 0);
 	for (uint32_t i = 0; i < cmds.n; i++) {
 		struct event ack;
 
 		command_event(db->a, db->flow, &cmds.items[i], &ack);
-		append(db, o, &ack);
+		append(o, &ack);
 		command(db, o, &cmds.items[i]);
 	}
 }
@@ -289,9 +121,10 @@ carry_out(struct db *db, struct outcome *o, const struct item *item,
 	struct context context = {
 		.input = item->input ? db->input : NULL,
 		.run = flow_json(db->a, "{'id':'r1'}"),
-		.which = o->which,
-		.outputs = o->outputs,
-		.n_outputs = o->n_outputs,
+		.which = item->which,
+		.outputs = (const struct json **)item->outputs,
+		.n_outputs = item->n_outputs,
+		.folded = o->run,
 	};
 	struct effect effect;
 	struct event e;
@@ -369,11 +202,6 @@ decide(struct db *db, struct item *item, struct outcome *o)
 		assert_int_equal(run_claimed(o->run,
 				     db->messages[item->ids[i]].json, &o->err),
 		    0);
-	for (uint32_t i = 0; i < item->n_outputs; i++) {
-		o->which[i] = item->which[i];
-		o->outputs[i] = item->outputs[i];
-	}
-	o->n_outputs = item->n_outputs;
 	if (run_catch_up(o->run, &db->events[item->base],
 		db->n_events - (uint32_t)item->base, &o->err) < 0)
 		db_fails(db, o->err.text);
@@ -488,6 +316,47 @@ check_results_once(const struct db *db)
 		}
 }
 
+/* A step made of others' outputs was made of those that the history has: when
+ * it began, the last that each of them said. */
+static void
+check_output(struct db *db, uint32_t at)
+{
+	const struct event *e = &db->events[at];
+	int32_t node =
+	    flow_find(db->flow, json_str(json_get(e->payload, "step")));
+	struct context context = {
+		.input = db->input,
+		.run = flow_json(db->a, "{'id':'r1'}"),
+	};
+	const struct json *outputs[NODES] = { 0 };
+	struct effect effect;
+	struct error err;
+	uint32_t which[NODES];
+
+	if (strcmp(e->type, "step.succeeded") != 0 ||
+	    !node_is_inline(&db->flow->nodes[node]))
+		return;
+	for (uint32_t i = 0; i < db->flow->n_nodes; i++)
+		which[i] = i;
+	for (uint32_t i = 0; i < at; i++)
+		if (strcmp(db->events[i].type, "step.succeeded") == 0 ||
+		    strcmp(db->events[i].type, "step.failed") == 0)
+			outputs[flow_find(db->flow,
+			    json_str(
+				json_get(db->events[i].payload, "step")))] =
+			    json_get(db->events[i].payload, "output");
+	context.which = which;
+	context.outputs = outputs;
+	context.n_outputs = db->flow->n_nodes;
+	assert_int_equal(node_begin(db->a, db->flow, (uint32_t)node, &context,
+			     0, &effect, &err),
+	    0);
+	if (!json_equal(effect.output != NULL ? effect.output : json_null(),
+		json_get(e->payload, "output")))
+		db_fails(
+		    db, arena_printf(db->a, "event %u is of others", e->seq));
+}
+
 static void
 check_projection(struct db *db, const struct replay *replay)
 {
@@ -537,6 +406,8 @@ db_run(struct db *db)
 	assert_int_equal(replay.status, db->status);
 	check_results_once(db);
 	check_projection(db, &replay);
+	for (uint32_t i = 0; i < db->n_events; i++)
+		check_output(db, i);
 }
 
 static uint32_t runs = 2000, first_seed = 1;
