@@ -399,6 +399,7 @@ state_make(
     struct item *item, struct task **tasks, uint32_t n, struct error *err)
 {
 	item->run = run_slice(item->a, item->version->flow, tasks[0]->base);
+	item->context.folded = item->run;
 	for (uint32_t i = 0; i < n; i++) {
 		if (catch_up(item, tasks[0], tasks[i]->base, err) < 0)
 			return -1;
