@@ -197,6 +197,29 @@ ref_target(struct parser *p, const struct ref *ref)
 	return to;
 }
 
+/* Most references are to a step right before: an edge settles those. */
+static void
+refs_settle(struct parser *p, int32_t *targets)
+{
+	uint32_t *first =
+	    arena_zalloc(p->a, (p->flow->n_nodes + 1) * sizeof(*first));
+
+	for (uint32_t i = p->n_refs; i-- > 0;)
+		first[p->refs[i].node] = i + 1;
+	for (uint32_t i = 0; i < p->flow->n_nodes; i++)
+		for (uint32_t j = 0; j < p->nodes[i].n_out; j++) {
+			uint32_t to = p->nodes[i].out[j].to;
+			uint32_t k = first[to] - 1;
+
+			while (first[to] > 0 && k < p->n_refs &&
+			    p->refs[k].node == to) {
+				if (targets[k] == (int32_t)i)
+					targets[k] = -1;
+				k++;
+			}
+		}
+}
+
 void
 graph_refs(struct parser *p, const uint32_t *order)
 {
@@ -206,22 +229,20 @@ graph_refs(struct parser *p, const uint32_t *order)
 	    arena_zalloc(p->a, (p->flow->n_nodes + 1) * sizeof(*nth));
 	uint32_t distinct = 0;
 
-	for (uint32_t i = 0; i < p->n_refs; i++) { /* by node, as read */
+	for (uint32_t i = 0; i < p->n_refs; i++) { /* by node, none twice */
 		struct node *node = &p->nodes[p->refs[i].node];
-		int seen = 0;
 
 		targets[i] = ref_target(p, &p->refs[i]);
-		if (node->n_reads == 0)
-			node->reads = &reads[i];
 		if (targets[i] < 0)
 			continue;
-		if (nth[targets[i]] == 0)
-			nth[targets[i]] = ++distinct;
-		for (uint32_t j = 0; j < node->n_reads; j++)
-			seen |= node->reads[j] == (uint32_t)targets[i];
-		if (!seen)
-			((uint32_t *)node->reads)[node->n_reads++] =
-			    (uint32_t)targets[i];
+		if (node->n_reads == 0)
+			node->reads = &reads[i];
+		((uint32_t *)node->reads)[node->n_reads++] =
+		    (uint32_t)targets[i];
 	}
+	refs_settle(p, targets);
+	for (uint32_t i = 0; i < p->n_refs; i++)
+		if (targets[i] >= 0 && nth[targets[i]] == 0)
+			nth[targets[i]] = ++distinct;
 	refs_check(p, order, targets, nth, distinct);
 }

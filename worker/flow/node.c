@@ -48,8 +48,7 @@ node_render(struct beginning *b, const struct template *t,
 	if (json_storable(*out, err) < 0) {
 		struct error why = *err;
 
-		return fail(
-		    err, FAULT_INPUT, "unstorable", "a value %s", why.text);
+		return fail(err, FAULT_INPUT, "unstorable", "%s", why.text);
 	}
 	return 0;
 }
@@ -120,8 +119,8 @@ transform_begin(
 		if (json_storable(out, err) < 0) {
 			struct error why = *err;
 
-			return fail(err, FAULT_INPUT, "unstorable",
-			    "the output: %s", why.text);
+			return fail(
+			    err, FAULT_INPUT, "unstorable", "%s", why.text);
 		}
 	}
 	b->out->output = out;
