@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 const struct cmd *const commands[] = {
+	&cmd_worker_entry,
 	&cmd_project_create_entry,
 	&cmd_project_list_entry,
 	&cmd_endpoint_create_entry,

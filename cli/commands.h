@@ -19,6 +19,7 @@ extern const struct cmd cmd_run_list_entry;
 extern const struct cmd cmd_run_show_entry;
 extern const struct cmd cmd_run_start_entry;
 extern const struct cmd cmd_version_entry;
+extern const struct cmd cmd_worker_entry;
 extern const struct cmd cmd_workflow_list_entry;
 extern const struct cmd cmd_workflow_publish_entry;
 extern const struct cmd cmd_workflow_push_entry;
