@@ -6,13 +6,14 @@
 #include "worker/flow/node.h"
 #include "worker/flow/run-impl.h"
 
-enum { WALK = 64, NEEDS = 256 };
+enum { WALK = 64, NEEDS = 64 };
 
 struct needs {
 	const struct flow *flow;
 	uint32_t walk[WALK], n_walk;
-	uint32_t reads[NEEDS], n_reads;
-	uint32_t joins[NEEDS], n_joins;
+	struct set {
+		uint32_t *of, n, room;
+	} reads, joins;
 	int input;
 };
 
@@ -25,20 +26,30 @@ has(const uint32_t *set, uint32_t n, uint32_t x)
 	return 0;
 }
 
+/* What the step itself needs, all of it, and room for some more. */
+static void
+set_init(struct arena *a, struct set *set, const uint32_t *own, uint32_t n)
+{
+	set->room = n + NEEDS;
+	set->of = arena_array(a, set->room, sizeof(*set->of));
+	for (set->n = 0; set->n < n; set->n++)
+		set->of[set->n] = own[set->n];
+}
+
 /* Add those that are not in yet. 0 and nothing changed when they don't fit. */
 static int
-add(uint32_t *set, uint32_t *n, const uint32_t *more, uint32_t n_more)
+set_add(struct set *set, const uint32_t *more, uint32_t n_more)
 {
-	uint32_t at = *n;
+	uint32_t at = set->n;
 
 	for (uint32_t i = 0; i < n_more; i++) {
-		if (has(set, at, more[i]))
+		if (has(set->of, at, more[i]))
 			continue;
-		if (at == NEEDS)
+		if (at == set->room)
 			return 0;
-		set[at++] = more[i];
+		set->of[at++] = more[i];
 	}
-	*n = at;
+	set->n = at;
 	return 1;
 }
 
@@ -48,15 +59,15 @@ static void
 visit(struct needs *w, uint32_t node)
 {
 	const struct node *n = &w->flow->nodes[node];
-	uint32_t n_reads = w->n_reads;
+	uint32_t n_reads = w->reads.n;
 
 	if (node == w->flow->n_nodes || w->n_walk == WALK ||
 	    !node_is_inline(n) || has(w->walk, w->n_walk, node))
 		return;
-	if (!add(w->reads, &w->n_reads, n->reads, n->n_reads))
+	if (!set_add(&w->reads, n->reads, n->n_reads))
 		return;
-	if (!add(w->joins, &w->n_joins, n->joins, n->n_joins)) {
-		w->n_reads = n_reads;
+	if (!set_add(&w->joins, n->joins, n->n_joins)) {
+		w->reads.n = n_reads;
 		return;
 	}
 	w->input |= n->reads_input;
@@ -80,16 +91,14 @@ walk(struct needs *w)
 }
 
 static void
-put_ids(struct arena *a, struct json *o, const char *key, const struct needs *w,
-    int joins)
+put_ids(struct arena *a, struct json *o, const char *key,
+    const struct flow *flow, const struct set *set)
 {
-	const uint32_t *set = joins ? w->joins : w->reads;
-	uint32_t n = joins ? w->n_joins : w->n_reads;
 	struct json *ids = json_array(a);
 
-	for (uint32_t i = 0; i < n; i++)
-		json_push(a, ids, json_string(a, w->flow->nodes[set[i]].id));
-	if (n > 0)
+	for (uint32_t i = 0; i < set->n; i++)
+		json_push(a, ids, json_string(a, flow->nodes[set->of[i]].id));
+	if (set->n > 0)
 		json_set(a, o, key, ids);
 }
 
@@ -102,21 +111,19 @@ message_make(
 	int runs = cmd->kind == MESSAGE_STEP || cmd->kind == MESSAGE_RETRY;
 	struct json *o = json_object(a);
 
+	set_init(a, &w.reads, n->reads, runs ? n->n_reads : 0);
+	set_init(a, &w.joins, n->joins, n->n_joins);
 	if (n->is_join) /* its own row, whose counters stay */
-		add(w.joins, &w.n_joins, &cmd->node, 1);
-	add(w.joins, &w.n_joins, n->joins, n->n_joins);
-	if (runs) {
-		add(w.reads, &w.n_reads, n->reads, n->n_reads);
-		w.input = (int)n->reads_input;
-	}
+		set_add(&w.joins, &cmd->node, 1);
+	w.input = runs && n->reads_input;
 	walk(&w);
 	json_set(a, o, "n", json_string(a, n->id));
 	json_set(a, o, "a", json_int(a, cmd->attempt));
 	json_set(a, o, "k", json_cstring(a, message_kind_name(cmd->kind)));
 	if (w.input)
 		json_set(a, o, "i", json_bool(1));
-	put_ids(a, o, "o", &w, 0);
-	put_ids(a, o, "j", &w, 1);
+	put_ids(a, o, "o", flow, &w.reads);
+	put_ids(a, o, "j", flow, &w.joins);
 	if (cmd->deadline_ms != 0)
 		json_set(a, o, "d", json_int(a, cmd->deadline_ms));
 	return o;

@@ -422,6 +422,29 @@ test_long_dead_path(void **state)
 	arena_deinit(&a);
 }
 
+/* All the joins behind a step are in its message, however many. */
+static void
+test_wide_message(void **state)
+{
+	struct arena a;
+	struct flow *flow;
+	struct command cmd = { .attempt = 1 };
+	struct json *message;
+	char *text, *s;
+	const uint32_t n = 500;
+
+	(void)state;
+	arena_init(&a);
+	s = text = arena_alloc(&a, n * 40);
+	for (uint32_t i = 0; i < n; i++)
+		s += snprintf(s, 40, "a -> j%u, b -> j%u, ", i, i);
+	flow = flow_short(&a, text);
+	cmd.node = (uint32_t)flow_find(flow, STR("a"));
+	message = message_make(&a, flow, &cmd);
+	assert_int_equal(json_get(message, "j")->n, n);
+	arena_deinit(&a);
+}
+
 int
 main(void)
 {
@@ -444,6 +467,7 @@ main(void)
 		cmocka_unit_test(test_delay),
 		cmocka_unit_test(test_what_does_not_fit_is_refused),
 		cmocka_unit_test(test_long_dead_path),
+		cmocka_unit_test(test_wide_message),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
