@@ -5,6 +5,7 @@
 
 const struct cmd *const commands[] = {
 	&cmd_worker_entry,
+	&cmd_gateway_entry,
 	&cmd_project_create_entry,
 	&cmd_project_list_entry,
 	&cmd_endpoint_create_entry,

@@ -7,6 +7,7 @@ extern const struct cmd cmd_doctor_entry;
 extern const struct cmd cmd_endpoint_create_entry;
 extern const struct cmd cmd_endpoint_list_entry;
 extern const struct cmd cmd_expr_entry;
+extern const struct cmd cmd_gateway_entry;
 extern const struct cmd cmd_help_entry;
 extern const struct cmd cmd_logs_entry;
 extern const struct cmd cmd_project_create_entry;

@@ -1,0 +1,43 @@
+#include "cli/commands.h"
+#include "realtime/gateway.h"
+
+static int
+cmd_gateway(struct cli *cli, struct error *err)
+{
+	const struct config *c = &cli->config;
+
+	if (config_need(c, SETTING_GATEWAY_DB_URL, err) < 0 ||
+	    config_need(c, SETTING_INTAKE_KEY, err) < 0)
+		return -1;
+	return gateway_main(&(struct gateway_options){
+	    .db_url = config_text(c, SETTING_GATEWAY_DB_URL),
+	    .host = config_text(c, SETTING_GATEWAY_HOST),
+	    .port = (int)config_int(c, SETTING_GATEWAY_PORT),
+	    .intake_keys = str_of(config_text(c, SETTING_INTAKE_KEY)),
+	    .connections = (uint32_t)config_int(c, SETTING_GATEWAY_CONNECTIONS),
+	    .endpoint_rate = (uint32_t)config_int(c, SETTING_GATEWAY_RATE),
+	    .endpoint_burst = (uint32_t)config_int(c, SETTING_GATEWAY_BURST),
+	    .drain_ms = config_int(c, SETTING_GATEWAY_DRAIN),
+	});
+}
+
+static const struct example examples[] = {
+	{ "gateway", "listen on 127.0.0.1:54332" },
+	{ "gateway --host 0.0.0.0 --port 8080",
+	    "in a container, behind a proxy that ends TLS" },
+	{ NULL, NULL },
+};
+const struct cmd cmd_gateway_entry = {
+	.noun = "gateway",
+	.args = "",
+	.help = "take in webhooks until told to stop",
+	.text = "Listens for POST /hooks/{project}/{endpoint} with Standard "
+		"Webhooks signatures and starts a run for each; GET /livez "
+		"says that it lives, /readyz that it reaches the database. "
+		"Put a proxy that ends TLS before it. SIGTERM stops "
+		"accepting and finishes what is in flight.",
+	.examples = examples,
+	.settings = SETTING_G_GATEWAY | SETTING_G_LOG,
+	.max_args = 0,
+	.fn = cmd_gateway,
+};
