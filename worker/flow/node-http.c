@@ -265,21 +265,26 @@ failed_make(struct arena *a, const struct try *try, const struct error *bad,
     struct json *o)
 {
 	const struct http_result *r = try->result;
+	const char *code = r->code, *message = r->message;
 	char hex[17];
 
+	if (code == NULL || code[0] == '\0')
+		code = arena_printf(a, "HTTP%d", r->status);
+	if (message == NULL || message[0] == '\0')
+		message = code;
 	snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)try->random);
-	json_set(a, o, "code", json_cstring(a, bad ? "unstorable" : r->code));
+	json_set(a, o, "code", json_cstring(a, bad ? "unstorable" : code));
 	json_set(a, o, "message",
 	    json_cstring(a,
 		bad ? arena_printf(
 			  a, "the answer can't be stored: %s", bad->text)
-		    : r->message));
+		    : message));
 	json_set(a, o, "at", json_int(a, try->at_ms));
 	if (bad != NULL)
 		return;
 	/* an answer is judged by its status, whatever else is said of it */
 	json_set(a, o, "retryable",
-	    json_bool(r->retryable && strncmp(r->code, "HTTP", 4) != 0));
+	    json_bool(r->retryable && strncmp(code, "HTTP", 4) != 0));
 	if (r->status > 0)
 		json_set(a, o, "status", json_int(a, r->status));
 	json_set(a, o, "random", json_cstring(a, hex));

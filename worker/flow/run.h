@@ -14,7 +14,8 @@
  *
  * The state is sparse: it holds the steps that events or loaded rows speak of,
  * never all nodes, so a slice (decisions/0001) costs what it holds. Folding
- * the whole history and folding on top of a slice give the same commands.
+ * the whole history and folding on top of a slice give the same commands. The
+ * arena has no cap.
  *
  * A worker's item, with run_append for "number it and fold it":
  *

@@ -315,6 +315,13 @@ test_http_without_an_answer(void **state)
 	    "POST https://api.example.com/x failed in 3 ms: 127.0.0.1:9 "
 	    "refused the connection, attempt 1 of 5, next in 1.2 s",
 	    "null");
+	r.code = NULL; /* whoever says nothing of why */
+	r.status = 404;
+	answer(&f, &r, 1);
+	assert_string_equal(
+	    json_str(json_get(f.event.payload, "code")).s, "HTTP404");
+	end(&f);
+	r.status = 0;
 	r.code = "SSRF";
 	r.retryable = 0;
 	answer(&f, &r, 1);
