@@ -26,8 +26,8 @@ cmd_worker(struct cli *cli, struct error *err)
 
 static const struct opt opts[] = {
 	{ .name = "drain",
-	    .help = "exit 0 when nothing is left to do: no message, no timer, "
-		    "no run" },
+	    .help = "exit 0 when nothing is left to do: no message waits, no "
+		    "timer is set" },
 	{ .name = NULL },
 };
 static const struct example examples[] = {

@@ -1,5 +1,6 @@
 // The real binary against the real stack: what an operator types, and what comes of it.
 import { spawn, spawnSync, execFileSync } from 'node:child_process';
+import crypto from 'node:crypto';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -351,4 +352,47 @@ test('expr: as the engine evaluates', () => {
   assert.equal(ok(['expr', '-r', 'items[0].s'], { input: doc }), 'x\n');
   fails(1, ['expr', 'items['], /expression: column/, { input: doc });
   fails(1, ['expr', '@'], /standard input: line 1/, { input: '{' });
+});
+
+test('a signed webhook starts a run that a worker carries to its end', async () => {
+  const hooked = path.join(dir, 'hooked.json');
+  fs.writeFileSync(hooked, JSON.stringify({
+    name: 'hooked',
+    nodes: [{ id: 'hook', type: 'webhook' }, { id: 'say', type: 'log', message: 'hello {{ input.name }}' }],
+    edges: [{ from: 'hook', to: 'say' }],
+  }));
+  ok(['workflow', 'publish', hooked]);
+  const endpoint = one(['endpoint', 'create', 'hooked', 'hooked']);
+  const log = path.join(dir, 'gateway.log');
+  const fd = fs.openSync(log, 'w');
+  const gateway = spawn(binary, ['gateway', '--port', '0', '--log-format', 'json'], { env, stdio: ['ignore', fd, fd] });
+  const gone = new Promise((r) => gateway.on('exit', r));
+  let port;
+  await until('the gateway is ready', () => {
+    const text = fs.readFileSync(log, 'utf8');
+    port = /"event":"gateway.listening".*"port":(\d+)/.exec(text)?.[1];
+    return port && text.includes('gateway.ready');
+  });
+  const body = '{"name": "Ada"}';
+  const id = 'msg_1';
+  const at = Math.floor(Date.now() / 1000);
+  const key = Buffer.from(endpoint.secret.slice('whsec_'.length), 'base64');
+  const signature = `v1,${crypto.createHmac('sha256', key).update(`${id}.${at}.${body}`).digest('base64')}`;
+  const reply = await fetch(`http://127.0.0.1:${port}${endpoint.path}`, {
+    method: 'POST', body,
+    headers: { 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': String(at), 'webhook-signature': signature },
+  });
+  assert.equal(reply.status, 202);
+  const { run_id: run } = await reply.json();
+  const f = follow(run);
+  const worker = spawn(binary, ['worker'], { env, stdio: 'ignore' });
+  const drained = new Promise((r) => worker.on('exit', r));
+  assert.equal(await f.over, 0, f.err);
+  worker.kill('SIGTERM');
+  assert.equal(await drained, 0);
+  assert.equal(one(['run', 'show', run]).status, 'succeeded');
+  assert.ok(json(['logs', run]).some((l) => l.message === 'hello Ada'));
+  assert.equal(one(['replay', run]).result, 'ok');
+  gateway.kill('SIGTERM');
+  assert.equal(await gone, 0);
 });
