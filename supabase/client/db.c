@@ -84,6 +84,7 @@ entry_pop(struct db *db)
 }
 
 static void timed_out(void *arg);
+static void connection_failed(struct db *db);
 
 struct db *
 db_new(struct loop *loop, const struct db_options *o, struct error *err)
@@ -227,12 +228,18 @@ db_lost(struct db *db, const struct error *err)
 	callback_leave(db);
 }
 
-/* The connect timeout, or the end of the back-off. */
+/* The connect timeout, the end of the back-off, or the end of a connection
+ * that broke while we were sending. */
 static void
 timed_out(void *arg)
 {
 	struct db *db = arg;
 	struct error err;
+
+	if (db->phase == PHASE_READY) {
+		connection_failed(db);
+		return;
+	}
 
 	if (db->phase == PHASE_WAITING) {
 		db_connect(db);
@@ -317,14 +324,28 @@ connection_failed(struct db *db)
 	db_lost(db, &err);
 }
 
+/* libpq closes the socket itself when sending fails, and the number may be
+ * another's at once: so the watch ends here, and the calls from the loop. */
+static void
+broken(struct db *db)
+{
+	db->io = loop_io_stop(db->io);
+	loop_timer_set(db->timer, 0);
+}
+
 static void
 flush(struct db *db)
 {
-	int r = PQflush(db->conn);
+	int r;
 
-	if (r >= 0)
+	if (db->io == NULL)
+		return; /* broken already */
+	r = PQflush(db->conn);
+
+	if (r < 0 || PQstatus(db->conn) == CONNECTION_BAD)
+		broken(db);
+	else
 		loop_io_set(db->io, r > 0 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
-	/* a failure shows at the next read, from the loop */
 }
 
 static void
@@ -439,12 +460,14 @@ db_send(struct db *db, const struct sql *sql, const struct db_param *params,
 {
 	struct db_entry *e;
 
-	if (db->phase != PHASE_READY || fault_hit())
+	if (db->phase != PHASE_READY || db->io == NULL || fault_hit())
 		return fail(err, FAULT_RETRY, "08003",
 		    "%s: not connected to the database", sql->name);
-	if (!params_send(db, sql, params))
-		return fail(err, FAULT_RETRY, "08006", "%s: %s", sql->name,
-		    "not sent to the database");
+	if (!params_send(db, sql, params)) {
+		broken(db);
+		return fail(err, FAULT_RETRY, "08006",
+		    "%s: not sent to the database", sql->name);
+	}
 	e = entry_push(db);
 	*e = (struct db_entry){ .name = sql->name, .fn = fn, .arg = arg };
 	if (db->group)
