@@ -124,7 +124,7 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 	g->serving = 1;
 	log_info("gateway.ready", S_("database", db_where(g->db)));
 	beat(g);
-	intake_wake(g->intake);
+	intake_database(g->intake, 1);
 }
 
 static void
@@ -138,6 +138,8 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 		db_call(g->db, &sql_gateway_schema, schema_seen, g, &err);
 	else if (cause != NULL)
 		log_warn("db.lost", E_(cause));
+	if (state != DB_READY && g->intake != NULL)
+		intake_database(g->intake, 0);
 }
 
 static void
@@ -175,8 +177,7 @@ told_to_end(void *arg, int signo)
 		db_call(g->db, &sql_gateway_goodbye, ignored, NULL, &err,
 		    db_uuid(&g->id));
 	loop_timer_clear(g->beat);
-	loop_timer_set(
-	    g->deadline, g->o->drain_ms > 0 ? g->o->drain_ms : 10000);
+	loop_timer_set(g->deadline, g->o->drain_ms);
 	server_drain(g->server, drained, g);
 }
 

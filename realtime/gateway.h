@@ -20,7 +20,7 @@ struct gateway_options {
 	uint32_t connections;    /* of clients, at once; 0: 4,096 */
 	uint32_t endpoint_rate;  /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t endpoint_burst; /* beyond the rate; 0: twice the rate */
-	int64_t drain_ms;        /* 0: 10 s */
+	int64_t drain_ms;        /* 0: what is in flight is cut */
 };
 
 int gateway_main(const struct gateway_options *options);

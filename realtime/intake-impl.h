@@ -41,7 +41,8 @@ struct intake {
 	int slot;
 	struct loop_defer *pump; /* at the end of the turn: one batch of all */
 	struct loop_timer *sweep, *pause;
-	int paused; /* after the database refused: for a moment */
+	int64_t away_ms; /* since when the database is away; 0: it's there */
+	int paused;      /* after the database refused: for a moment */
 	struct db_array endpoint, version, key, input, meta;
 };
 

@@ -79,6 +79,14 @@ asking_gone(struct request *req)
 	asking_end(req->owner);
 }
 
+/* Long enough that waiting for it is not worth the client's while. */
+static int
+outage(const struct intake *in)
+{
+	return in->away_ms != 0 &&
+	    loop_now_ms(in->loop) - in->away_ms > INTAKE_OUTAGE_MS;
+}
+
 static void
 endpoint_known(struct request *req, struct endpoint *e, const struct error *err)
 {
@@ -109,11 +117,16 @@ void
 intake_begin(void *arg, struct request *req)
 {
 	struct intake *in = arg;
-	struct asking *a = xcalloc(1, sizeof(*a));
 	struct endpoint *e;
+	struct asking *a;
 	struct error err;
 	int r;
 
+	if (outage(in)) {
+		request_problem(req, &unavailable);
+		return;
+	}
+	a = xcalloc(1, sizeof(*a));
 	list_init(&a->link);
 	a->req = req;
 	a->intake = in;
@@ -310,6 +323,7 @@ intake_new(struct loop *loop, const struct intake_options *options)
 	uuid_random(&random);
 	in->slot = random.bytes[0]; /* so that two gateways rarely share one */
 	in->loop = loop;
+	in->away_ms = loop_now_ms(loop); /* until told */
 	in->o = *options;
 	in->endpoints = endpoints_new(loop, options->db, options->vault);
 	arena_init_cap(&in->arena, ARENA_MAX);
@@ -363,7 +377,10 @@ intake_free(struct intake *in)
 }
 
 void
-intake_wake(struct intake *in)
+intake_database(struct intake *in, int there)
 {
-	loop_defer_call(in->pump);
+	if (there)
+		loop_defer_call(in->pump);
+	if (there || in->away_ms == 0)
+		in->away_ms = there ? 0 : loop_now_ms(in->loop);
 }

@@ -14,7 +14,8 @@
  * At most BATCHES are on their way to the database: what comes meanwhile waits
  * and goes together. A batch that fails on data is halved until the culprit
  * stands alone; one that was lost with its connection is sent again, which the
- * webhook-id makes harmless. Whoever waits longer than DEADLINE_MS is told 503.
+ * webhook-id makes harmless. Whoever waits longer than DEADLINE_MS is told 503,
+ * and everybody at once when the database has been away for OUTAGE_MS.
  */
 #include "realtime/endpoint.h"
 #include "realtime/server.h"
@@ -24,6 +25,7 @@ enum {
 	INTAKE_BATCHES = 2,
 	INTAKE_QUEUE_MAX = 10000,
 	INTAKE_DEADLINE_MS = 10000,
+	INTAKE_OUTAGE_MS = 2000,
 	INTAKE_BODY_MAX = 16777216, /* of any endpoint */
 };
 
@@ -44,5 +46,5 @@ struct intake *intake_free(struct intake *in); /* NULL */
 /* The two functions of its route; arg is the intake. */
 void intake_begin(void *arg, struct request *req);
 void intake_handle(void *arg, struct request *req);
-/* The database is there again. */
-void intake_wake(struct intake *in);
+/* The database is there, or no longer. */
+void intake_database(struct intake *in, int there);

@@ -270,7 +270,7 @@ server_new(
 	list_init(&s->conns);
 	s->sweep = loop_timer_new(loop, sweep, s);
 	s->retry = loop_timer_new(loop, accept_again, s);
-	if (lws_start(s, err) < 0 || listen_on(s, err) < 0)
+	if (listen_on(s, err) < 0 || lws_start(s, err) < 0)
 		return server_free(s);
 	loop_timer_every(s->sweep, SWEEP_MS);
 	return s;
