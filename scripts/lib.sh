@@ -98,6 +98,31 @@ free_port_base() {
 	die "no free ports found between 20000 and 30000, in $tries tries"
 }
 
+# Print "name (pid N)" of the process that owns socket inode $1, if we may see it.
+inode_holder() {
+	local fd pid
+
+	fd=$(find /proc -maxdepth 3 -path '/proc/[0-9]*/fd/*' \
+		-lname "socket:\[$1\]" -print -quit 2>/dev/null || true)
+	[ -n "$fd" ] || return 1
+	pid=${fd#/proc/}
+	pid=${pid%%/*}
+	printf '%s (pid %s)' "$(tr '\0' ' ' <"/proc/$pid/cmdline" | cut -c1-80 |
+		sed 's/ *$//')" "$pid"
+}
+
+# require_free_port PORT WHAT NEXT-STEP: die, naming who holds it.
+require_free_port() {
+	local inode holder
+
+	inode=$(listener_inode "$1")
+	[ -n "$inode" ] || return 0
+	holder=$(inode_holder "$inode") ||
+		holder=$(as_postgres bash -c "$(declare -f inode_holder); inode_holder $inode") ||
+		holder='a process of another user'
+	die "port $1 ($2) is taken by $holder; nothing was changed" "$3"
+}
+
 # The folder of what is downloaded and unpacked: .stack in the checkout, or,
 # where the user who runs Postgres may not enter the checkout (root's home),
 # a folder under /var/tmp that belongs to this checkout alone.
