@@ -1,5 +1,6 @@
 #include "http/client.h"
 #include "core/mem.h"
+#include "core/testpoint.h"
 #include "core/time.h"
 #include "http/call.h"
 
@@ -424,7 +425,7 @@ http_call_start(struct http *http, const struct http_request *req,
 	call->began_us = time_mono_us();
 	call->easy =
 	    http->n_idle > 0 ? http->idle[--http->n_idle] : curl_easy_init();
-	if (call->easy == NULL) {
+	if (call->easy == NULL || fault_hit()) {
 		fail(err, FAULT_RETRY, "CURL", "libcurl gives no handle");
 		return call_free(call);
 	}

@@ -1,4 +1,5 @@
 #include "core/mem.h"
+#include "core/testpoint.h"
 #include "core/time.h"
 #include "http/call.h"
 
@@ -31,6 +32,8 @@ response_sending(
 	(void)local;
 	(void)peer_port;
 	(void)local_port;
+	if (fault_hit())
+		return CURL_PREREQFUNC_ABORT;
 	if (call->res.sent_us == 0)
 		call->res.sent_us = time_mono_us();
 	return CURL_PREREQFUNC_OK;
@@ -175,6 +178,8 @@ static const struct meaning {
 	    "the answer broke off" },
 	{ CURLE_SEND_ERROR, HTTP_BROKEN, FAULT_RETRY, "ECONNRESET",
 	    "the request could not be sent" },
+	{ CURLE_ABORTED_BY_CALLBACK, HTTP_BROKEN, FAULT_RETRY, "ECONNRESET",
+	    "the request was not sent" },
 	{ CURLE_OUT_OF_MEMORY, HTTP_BROKEN, FAULT_RETRY, "ENOMEM",
 	    "out of memory" },
 };
