@@ -1,0 +1,101 @@
+/*
+ * A request as it comes: the head, then the signature's headers over the rest.
+ * Slices stay within the bytes, a head means the same however it is cut in
+ * pieces, and nothing is verified that wasn't signed.
+ */
+#include <string.h>
+
+#include "realtime/http1.h"
+#include "realtime/signature.h"
+#include "tests/fuzz/fuzz.h"
+
+static void
+check_within(struct str whole, struct str part)
+{
+	FUZZ_CHECK(part.n == 0 ||
+	    (part.s >= whole.s && part.s + part.n <= whole.s + whole.n));
+}
+
+static void
+check_head(struct str bytes, const struct http1_head *h)
+{
+	struct str head = { bytes.s, h->bytes };
+
+	FUZZ_CHECK(h->bytes <= bytes.n && h->bytes <= HTTP1_HEAD_MAX);
+	FUZZ_CHECK(h->method.n > 0 && h->path.n > 0 && h->path.s[0] == '/');
+	FUZZ_CHECK(h->body_bytes >= 0 && (h->has_length || !h->body_bytes));
+	FUZZ_CHECK(http1_get(h, "transfer-encoding").s == NULL);
+	check_within(head, h->method);
+	if (!str_is(h->method, "OPTIONS")) /* whose "*" reads as "/" */
+		check_within(head, h->path);
+	check_within(head, h->query);
+	for (size_t i = 0; i < h->n_headers; i++) {
+		const struct http1_header *x = &h->headers[i];
+
+		check_within(head, x->name);
+		check_within(head, x->value);
+		FUZZ_CHECK(memchr(x->value.s, '\n', x->value.n) == NULL);
+	}
+}
+
+/* Byte by byte it is found complete at the same place, or refused as well. */
+static void
+check_pieces(struct str bytes, int whole, size_t n)
+{
+	struct http1_head h;
+	struct http1_refusal why;
+	size_t scanned = 0, i = 0;
+	int r = HTTP1_MORE;
+
+	while (r == HTTP1_MORE && i++ < bytes.n)
+		r = http1_parse((struct str){ bytes.s, i }, &scanned, &h, &why);
+	FUZZ_CHECK(r == whole);
+	FUZZ_CHECK(r != 0 || (i == n && h.bytes == n));
+}
+
+static void
+check_signature(const struct http1_head *head, struct str body)
+{
+	struct signature_headers h = {
+		.id = http1_get(head, "webhook-id"),
+		.timestamp = http1_get(head, "webhook-timestamp"),
+		.signature = http1_get(head, "webhook-signature"),
+	};
+	const struct signature_secret *signer;
+	struct signature_secret secret;
+	struct error err = { 0 };
+
+	FUZZ_CHECK(signature_secret_parse(
+		       STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), &secret,
+		       &err) == 0);
+	signature_secret_parse(h.signature, &secret, NULL);
+	if (signature_verify(&h, body, &secret, 1, 1614265330, &signer, &err) <
+	    0) {
+		FUZZ_CHECK(signer == NULL && err.code[0] != '\0');
+		return;
+	}
+	/* it signs this and nothing else */
+	h.timestamp = STR("1614265331");
+	FUZZ_CHECK(signature_verify(
+		       &h, body, &secret, 1, 1614265330, &signer, &err) < 0);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct str bytes = { (const char *)data, size };
+	struct http1_head h;
+	struct http1_refusal why;
+	size_t scanned = 0;
+	int r = http1_parse(bytes, &scanned, &h, &why);
+
+	check_pieces(bytes, r, r == 0 ? h.bytes : 0);
+	if (r < 0)
+		FUZZ_CHECK(why.status >= 400 && why.reason != NULL);
+	if (r != 0)
+		return 0;
+	check_head(bytes, &h);
+	check_signature(
+	    &h, (struct str){ bytes.s + h.bytes, bytes.n - h.bytes });
+	return 0;
+}
