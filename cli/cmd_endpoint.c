@@ -118,7 +118,7 @@ create(struct session *s, struct rows *target, struct error *err)
 	const char *trigger;
 	struct str sealed;
 	struct uuid id;
-	char *secret;
+	char *secret = NULL;
 
 	if (target->n == 0)
 		return fail(err, FAULT_INPUT, "PT404",
