@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What the program prints is what is committed, and shells can read it.
+"""What the program prints is what is committed, and shells can read it; what
+is kept as a history, the program can replay.
 
 usage: check_docs.py MESHHOOK ROOT [--update]
 """
@@ -83,9 +84,22 @@ def check_zsh():
         failures.append(f"zsh: {syntax.stderr} {loaded.stderr}")
 
 
+def check_histories():
+    """Every kept history is one that replay reads and finds right."""
+    files = sorted((root / "tests/golden").glob("*.json"))
+    for path in files:
+        got = run(binary, "replay", path, "-o", "json")
+        if got.returncode != 0 or '"result":"ok"' not in got.stdout:
+            failures.append(f"replay {path.name}: {got.stdout}{got.stderr}")
+    if not files:
+        failures.append("tests/golden has no histories")
+
+
 for page, command in PAGES.items():
     check_page(page, command)
 check_bash()
 check_zsh()
-print("\n".join(failures) or f"{len(PAGES)} pages and two completions hold")
+check_histories()
+print("\n".join(failures) or
+      f"{len(PAGES)} pages, two completions and the golden histories hold")
 sys.exit(1 if failures else 0)

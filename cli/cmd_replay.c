@@ -63,7 +63,7 @@ load_run(
 		r = json_parse(
 		    a, arena_str(a, rows_str(&rows, 0, column)), NULL, &v, err);
 		if (r == 0)
-			json_set(a, o, i == 0 ? "workflow" : column, v);
+			json_set(a, o, column, v);
 	}
 	rows_deinit(&rows);
 	if (r < 0 || load_events(s, id, events, err) < 0)

@@ -9,25 +9,27 @@ history_parse(struct arena *a, const struct json *json, struct history *out,
 	const struct json *list = json_get(json, "events");
 
 	*out = (struct history){
-		.definition = json_get(json, "workflow"),
+		.definition = json_get(json, "definition"),
 		.steps = json_get(json, "steps"),
 	};
 	if (!json_is(out->definition, JSON_OBJECT) ||
 	    !json_is(list, JSON_ARRAY))
 		return fail(err, FAULT_INPUT, "HISTORY",
 		    "not a history: "
-		    "{\"workflow\": {...}, \"events\": [...]}\n"
+		    "{\"definition\": {...}, \"events\": [...]}\n"
 		    "write one: meshhook replay RUN --save FILE");
 	out->events = arena_array(a, list->n, sizeof(*out->events));
 	for (uint32_t i = 0; i < list->n; i++) {
 		const struct json *item = json_at(list, i);
 		const struct json *type = json_get(item, "type");
-		int64_t seq;
+		const struct json *number = json_get(item, "seq");
+		int64_t seq = (int64_t)i + 1;
 
-		if (json_integer(json_get(item, "seq"), &seq) < 0 ||
-		    !json_is(type, JSON_STRING))
+		if (!json_is(type, JSON_STRING) ||
+		    (number != NULL && json_integer(number, &seq) < 0))
 			return fail(err, FAULT_INPUT, "HISTORY",
-			    "/events/%u: not {\"seq\", \"type\", \"payload\"}",
+			    "/events/%u: not {\"type\", \"payload\"}, with "
+			    "\"seq\" or without",
 			    i);
 		out->events[i] = (struct event){
 			.seq = (int32_t)seq,

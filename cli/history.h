@@ -1,9 +1,10 @@
 #pragma once
 /*
  * A run's history as a document:
- *	{"workflow": definition, "events": [{"seq", "type", "payload"}, ...],
+ *	{"definition": {...}, "events": [{"seq", "type", "payload"}, ...],
  *	 "steps": [rows of meshhook.steps]}
- * steps may be absent: then only the events are held against the rules.
+ * seq may be absent (events count from 1). So may steps: then only the events
+ * are held against the rules.
  */
 #include "core/json.h"
 #include "worker/flow/replay.h"

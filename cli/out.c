@@ -330,9 +330,10 @@ fit(struct str s, size_t width, int *cut)
 	return (struct str){ s.s, i };
 }
 
+/* Blanks are due until something follows them: a line never ends in any. */
 static void
-print_cell(const struct out *out, size_t column, struct str text,
-    enum colour colour, const size_t *widths)
+print_cell(struct out *out, size_t column, struct str text, enum colour colour,
+    const size_t *widths)
 {
 	const struct column *c = &out->columns[column];
 	int last = column + 1 == out->n_columns, cut = 0;
@@ -346,13 +347,22 @@ print_cell(const struct out *out, size_t column, struct str text,
 		text = fit(text, all > before + 8 ? all - before : 8, &cut);
 	}
 	pad = (int)(widths[column] - out_columns(text));
+	if (column > 0)
+		out->due += 2;
 	if (c->kind == COLUMN_NUMBER)
-		fprintf(out->file, "%*s", pad, "");
-	fprintf(out->file, "%s%.*s%s%s", out_on(out, colour), STR_FMT(text),
-	    cut ? "…" : "", colour != COLOUR_NONE ? out_off(out) : "");
-	if (c->kind != COLUMN_NUMBER && !last)
-		fprintf(out->file, "%*s", pad, "");
-	fputs(last ? "\n" : "  ", out->file);
+		out->due += pad;
+	if (text.n > 0) {
+		fprintf(out->file, "%*s%s%.*s%s%s", out->due, "",
+		    out_on(out, colour), STR_FMT(text), cut ? "…" : "",
+		    colour != COLOUR_NONE ? out_off(out) : "");
+		out->due = 0;
+	}
+	if (c->kind != COLUMN_NUMBER)
+		out->due += pad;
+	if (!last)
+		return;
+	fputc('\n', out->file);
+	out->due = 0;
 }
 
 void

@@ -57,6 +57,7 @@ struct out {
 	size_t n_columns;
 	struct buf cells; /* a table's, NUL-terminated, row by row */
 	size_t n_rows;
+	int due; /* blanks of a table's line not yet written */
 };
 
 void out_init(struct out *out, FILE *file);

@@ -62,7 +62,7 @@ test_formats(void **state)
 	(void)state;
 	prints(OUT_TABLE, 0,
 	    "NAME           N  AT                   ERROR\n"
-	    "a              1  2026-11-21 04:05:06  \n"
+	    "a              1  2026-11-21 04:05:06\n"
 	    "caf\xc3\xa9 \xe6\x97\xa5  1234.50                       "
 	    "a,\"b\"\\n\n");
 	prints(OUT_TEXT, 0,
