@@ -75,9 +75,10 @@ const struct cmd cmd_queue_stats_entry = {
 	.text = "queue: admitted messages, of which some are ready for a "
 		"worker and some in flight, that is, leased to one. backlog: "
 		"what waits because its project's window is full. timers: "
-		"delays, retries and deadlines. Cheap whatever the depth: "
-		"beyond 10,000 a number is the planner's estimate, or "
-		"\"more than\", and is named under estimated.",
+		"delays, retries and deadlines. Cheap whatever the depth: a "
+		"length beyond 10,000 is the planner's estimate; ready, in "
+		"flight and a project's backlog stop at 10,001, which then "
+		"means \"more\". What is not exact is named under estimated.",
 	.examples = examples,
 	.settings = SETTING_G_DB | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
