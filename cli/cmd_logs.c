@@ -128,6 +128,19 @@ add_csv(struct buf *b, const struct out *out, const struct line *line)
 	buf_addc(b, '\r');
 }
 
+/* The engine's lines begin with "step crm: ", which the [crm] before says. */
+static struct str
+without_step(struct arena *a, struct str message, struct str step)
+{
+	struct str prefix =
+	    str_of(arena_printf(a, "step %.*s: ", STR_FMT(step)));
+
+	if (step.n == 0 || message.n <= prefix.n ||
+	    memcmp(message.s, prefix.s, prefix.n) != 0)
+		return message;
+	return (struct str){ message.s + prefix.n, message.n - prefix.n };
+}
+
 /* "04:05:06.789 WARN  [post-crm] POST https://... answered 503"; as a table
  * with the number and the step in columns. */
 static void
@@ -137,6 +150,7 @@ add_text(struct buf *b, struct logs *l, const struct line *line)
 	const struct level *level = level_of(line->level);
 	struct str step =
 	    json_str(json_get(parsed_attrs(&l->line, line), "step"));
+	struct str message = without_step(&l->line, line->message, step);
 	int table = out->format == OUT_TABLE;
 	char ts[TIME_TEXT];
 
@@ -155,7 +169,7 @@ add_text(struct buf *b, struct logs *l, const struct line *line)
 		    table ? (pad > 0 ? pad : 0) + 2 : 0, "");
 	}
 	buf_adds(b, out_on(out, level->colour));
-	out_escape(b, line->message);
+	out_escape(b, message);
 	if (level->colour != COLOUR_NONE)
 		buf_adds(b, out_off(out));
 	if (l->cli->verbose && line->attrs.s != NULL) {

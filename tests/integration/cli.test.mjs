@@ -190,7 +190,7 @@ test('runs: started with an input, shown, listed, cancelled, replayed', async ()
 
 test('logs: filters, tail, times, formats', async () => {
   const run = start();
-  await lines(db, run, [[5, 'fine print'], [9, 'POST https://a.example answered 200'], [13, 'slow', { step: 'a', ms: 41 }],
+  await lines(db, run, [[5, 'fine print'], [9, 'POST https://a.example answered 200'], [13, 'step a: slow', { step: 'a', ms: 41 }],
     [17, 'bad \u001b[31mred\u001b[0m\nnext', { step: 'b' }]], { end: true });
   const texts = (args) => json(['logs', run, ...args]).map((l) => l.message);
   const all = texts([]);
@@ -199,7 +199,7 @@ test('logs: filters, tail, times, formats', async () => {
   assert.deepEqual(texts(['--tail', '2']), all.slice(3));
   assert.deepEqual(texts(['--tail', '1', '--level', 'warn']), all.slice(4));
   assert.deepEqual(texts(['--include', 'POST']), ['POST https://a.example answered 200']);
-  assert.deepEqual(texts(['--include', 'POST * 200', '--include', 'slo']), ['POST https://a.example answered 200', 'slow']);
+  assert.deepEqual(texts(['--include', 'POST * 200', '--include', 'slow']), ['POST https://a.example answered 200', 'step a: slow']);
   assert.deepEqual(texts(['--include', 'POST']), texts(['--include', 'POST*']));
   assert.deepEqual(texts(['--exclude', 'slow', '--exclude', 'POST*']), [all[0], all[1], all[4]]);
   assert.deepEqual(texts(['--since', '1h']), all);
