@@ -174,7 +174,7 @@ listen_on(struct server *s, struct error *err)
 	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
 		.ai_socktype = SOCK_STREAM },
 			*ai;
-	struct sockaddr_storage bound;
+	struct sockaddr_storage bound = { 0 };
 	socklen_t n = sizeof(bound);
 	static const int on = 1;
 	char port[16];
