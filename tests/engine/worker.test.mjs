@@ -1,0 +1,201 @@
+// What a worker does with data that the database refuses, with poison, with signals, and with a
+// schema that is not for it.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { World, checkRun, until } from '../crash/lib.mjs';
+
+const edges = (...ids) => ids.slice(1).map((id, i) => ({ from: ids[i], to: id }));
+const log = (id) => ({ id, type: 'log', message: id });
+const start = { id: 'start', type: 'manual' };
+const flow = (name, ...nodes) => ({ name, nodes: [start, ...nodes], edges: edges('start', ...nodes.map((n) => n.id)) });
+const call = (port, query = '') => ({ id: 'call', type: 'http_call', method: 'POST', url: `http://127.0.0.1:${port}/x${query}` });
+
+const admin = (w) => w.connect(process.env.MESHHOOK_STACK_SUPERUSER_DB_URL);
+const row = async (w, sql, ...args) => (await w.db.query(sql, args)).rows[0];
+const run = (w, id) => row(w, 'select status, error from meshhook.runs where id = $1', id);
+const ended = (w, id) => until(`run ${id} ended`, async () => (await run(w, id)).status !== 'running');
+const dead = async (w, id) => (await row(w, "select message from pgmq.q_mh_dead where message ->> 'r' = $1", id))?.message;
+
+async function stopped(c) {
+  c.kill('SIGTERM');
+  const { code } = await c.over;
+  assert.equal(code, 0, fs.readFileSync(c.log, 'utf8'));
+}
+
+// The database refuses events of a type for a step, as it would text that it can't store.
+async function refusing(w, types, step, fn) {
+  const c = await admin(w);
+  try {
+    await c.query(`create function public.refuse() returns trigger language plpgsql as $$ begin
+      if new.type = any ('${types}'::text[]) and new.payload ->> 'step' = '${step}' then
+        raise exception 'unsupported Unicode escape sequence' using errcode = '22P05';
+      end if;
+      return new; end $$`);
+    await c.query('create trigger refuse before insert on meshhook.run_events for each row execute function public.refuse()');
+    await fn();
+  } finally {
+    await c.query('drop trigger if exists refuse on meshhook.run_events');
+    await c.query('drop function if exists public.refuse');
+    await c.end();
+  }
+}
+
+test('a step whose data is refused fails alone, with the reason', { timeout: 60000 }, async () => {
+  const w = await World.open('halve');
+  try {
+    w.publish(flow('good', log('a'), log('b')));
+    w.publish(flow('bad', log('a'), log('cursed'), log('c')));
+    await refusing(w, '{step.succeeded}', 'cursed', async () => {
+      const good = [], bad = [];
+      for (let i = 0; i < 40; i++) (i % 13 === 5 ? bad : good).push(await w.start(i % 13 === 5 ? 'bad' : 'good'));
+      const c = w.worker();
+      for (const id of [...good, ...bad]) await ended(w, id);
+      await stopped(c);
+      for (const id of good) assert.equal((await run(w, id)).status, 'succeeded');
+      for (const id of bad) {
+        const { status, error } = await run(w, id);
+        assert.equal(status, 'failed');
+        assert.equal(error.code, '22P05');
+        assert.equal(error.step, 'cursed');
+        assert.equal(await dead(w, id), undefined);
+        await checkRun(w, id, 'failed');
+      }
+    });
+  } finally { await w.close(); }
+});
+
+test('a message that can not be recorded at all is a dead letter, and ends its run', { timeout: 60000 }, async () => {
+  const w = await World.open('dead');
+  try {
+    w.publish(flow('damned', log('damned'), log('b')));
+    await refusing(w, '{step.succeeded,step.failed}', 'damned', async () => {
+      const id = await w.start('damned');
+      const c = w.worker();
+      await ended(w, id);
+      await stopped(c);
+      assert.equal((await run(w, id)).status, 'failed');
+      const letter = await dead(w, id);
+      assert.equal(letter.message.n, 'damned');
+      assert.equal(letter.error.code, '22P05');
+      await checkRun(w, id, 'failed');
+    });
+  } finally { await w.close(); }
+});
+
+test('a message delivered too often without progress is poison', { timeout: 60000 }, async () => {
+  const w = await World.open('poison');
+  try {
+    w.publish(flow('plain', log('a')));
+    const id = await w.start('plain');
+    const well = await w.start('plain');
+    const c = await admin(w);
+    await c.query("update pgmq.q_mh_work set read_ct = 10 where message ->> 'r' = $1", [id]);
+    await c.query("update pgmq.q_mh_work set read_ct = 9 where message ->> 'r' = $1", [well]);
+    await c.end();
+    const k = w.worker();
+    await ended(w, id);
+    await ended(w, well);
+    await stopped(k);
+    assert.equal((await run(w, id)).error.code, 'POISON');
+    assert.equal((await dead(w, id)).message.n, 'a');
+    assert.equal((await run(w, well)).status, 'succeeded');
+    await checkRun(w, id, 'failed');
+  } finally { await w.close(); }
+});
+
+test('SIGTERM lets a call end and records it', { timeout: 60000 }, async () => {
+  const w = await World.open('drain');
+  try {
+    await w.startTarget('--delay-ms', '700');
+    w.publish(flow('slow', call(w.port)));
+    const id = await w.start('slow');
+    const c = w.worker();
+    await until('the call is out', () => w.requests().length === 1);
+    await stopped(c);
+    assert.equal((await run(w, id)).status, 'succeeded');
+    assert.equal(w.requests().length, 1);
+  } finally { await w.close(); }
+});
+
+test('what the deadline cuts off is given back, and does not count as a delivery', { timeout: 60000 }, async () => {
+  const w = await World.open('giveback');
+  try {
+    await w.startTarget('--delay-ms', '60000');
+    w.publish(flow('slow', call(w.port)));
+    const id = await w.start('slow');
+    const c = w.worker({ MESHHOOK_WORKER_DRAIN: '200ms', MESHHOOK_WORKER_LEASE: '1m' });
+    await until('the call is out', () => w.requests().length === 1);
+    await stopped(c);
+    const c2 = await admin(w);
+    const { rows } = await c2.query("select read_ct, vt <= clock_timestamp() as ready from pgmq.q_mh_work where message ->> 'r' = $1", [id]);
+    await c2.query("select meshhook_engine.cancel_run($1, 'test')", [id]);
+    await c2.end();
+    assert.deepEqual(rows, [{ read_ct: 0, ready: true }]);
+    const k = w.worker(); // which finds the run over, and deletes its message
+    await until('the queue is empty', async () => (await row(w, "select count(*)::int as n from pgmq.q_mh_work")).n === 0);
+    await stopped(k);
+  } finally { await w.close(); }
+});
+
+test('a second signal does not wait', { timeout: 60000 }, async () => {
+  const w = await World.open('signal');
+  try {
+    await w.startTarget('--delay-ms', '60000');
+    w.publish(flow('slow', call(w.port)));
+    const id = await w.start('slow');
+    const c = w.worker();
+    await until('the call is out', () => w.requests().length === 1);
+    c.kill('SIGTERM');
+    await until('it drains', () => fs.readFileSync(c.log, 'utf8').includes('worker.draining'));
+    c.kill('SIGINT');
+    assert.equal((await c.over).code, 130);
+    await w.db.query("select meshhook.cancel_run($1, 'test')", [id]);
+  } finally { await w.close(); }
+});
+
+test('leases of long calls are extended', { timeout: 60000 }, async () => {
+  const w = await World.open('extend');
+  try {
+    await w.startTarget('--delay-ms', '2500');
+    w.publish(flow('slow', call(w.port)));
+    const id = await w.start('slow');
+    const two = [w.worker(), w.worker()]; // leases of 1 s
+    await ended(w, id);
+    assert.equal((await run(w, id)).status, 'succeeded');
+    assert.equal(w.requests().length, 1);
+    for (const c of two) await stopped(c);
+  } finally { await w.close(); }
+});
+
+test('--drain carries out what there is, timers too, and ends', { timeout: 60000 }, async () => {
+  const w = await World.open('empty');
+  try {
+    w.publish(flow('waits', { id: 'wait', type: 'delay', for: '300ms' }, log('b')));
+    const ids = [];
+    for (let i = 0; i < 5; i++) ids.push(await w.start('waits'));
+    const c = w.spawn(['worker', '--drain']);
+    assert.equal((await c.over).code, 0);
+    for (const id of ids) assert.equal((await run(w, id)).status, 'succeeded');
+  } finally { await w.close(); }
+});
+
+test('a schema that is not for this program is refused, and so is a wrong password: exit 78', { timeout: 60000 }, async () => {
+  const w = await World.open('schema');
+  const c = await admin(w);
+  try {
+    await c.query('update meshhook_engine.schema_version set oldest_program = 99');
+    let k = w.worker();
+    assert.equal((await k.over).code, 78);
+    assert.match(fs.readFileSync(k.log, 'utf8'), /supabase db push/);
+    const url = new URL(process.env.MESHHOOK_WORKER_DB_URL ?? process.env.SUPABASE_DB_URL);
+    url.password = 'hunter2';
+    k = w.worker({ MESHHOOK_WORKER_DB_URL: url.href });
+    assert.equal((await k.over).code, 78);
+    assert.doesNotMatch(fs.readFileSync(k.log, 'utf8'), /hunter2/);
+  } finally {
+    await c.query('update meshhook_engine.schema_version set oldest_program = 1');
+    await c.end();
+    await w.close();
+  }
+});
