@@ -55,6 +55,15 @@ conn_free(struct conn *c)
 	return NULL;
 }
 
+/* There is room in `ahead` again. */
+static void
+unpause(struct conn *c)
+{
+	if (c->paused)
+		lws_rx_flow_control(c->wsi, 1);
+	c->paused = 0;
+}
+
 void
 conn_close(struct conn *c)
 {
@@ -66,8 +75,7 @@ conn_close(struct conn *c)
 		return; /* its return value says so */
 	/* libwebsockets' timers don't run unless something happens on a
 	 * socket: make it happen, the read of an end */
-	if (c->paused)
-		lws_rx_flow_control(c->wsi, 1);
+	unpause(c);
 	shutdown(lws_get_socket_fd(c->wsi), SHUT_RDWR);
 }
 
@@ -177,9 +185,7 @@ request_end(struct conn *c)
 		return;
 	buf_init(&c->ahead);
 	bytes = buf_str(&ahead);
-	if (c->paused)
-		lws_rx_flow_control(c->wsi, 1);
-	c->paused = 0;
+	unpause(c);
 	conn_feed(c, bytes);
 	buf_deinit(&ahead);
 }
@@ -354,6 +360,7 @@ request_read(struct request *req, size_t max)
 	if (c->feeding)
 		return;
 	buf_init(&c->ahead);
+	unpause(c);
 	conn_feed(c, buf_str(&ahead));
 	buf_deinit(&ahead);
 }

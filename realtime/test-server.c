@@ -80,7 +80,7 @@ decided(void *arg)
 
 	(void)arg;
 	deciding = NULL;
-	request_read(req, 10);
+	request_read(req, 300000);
 }
 
 static void
@@ -122,7 +122,7 @@ setup(void **state)
 	struct server_options o = { .routes = routes,
 		.n_routes = sizeof(routes) / sizeof(routes[0]),
 		.connections = 20,
-		.bodies_max = 150000,
+		.bodies_max = 350000,
 		.head_ms = 600,
 		.body_ms = 600,
 		.idle_ms = 1200 };
@@ -363,16 +363,51 @@ test_pipelining(void **state)
 	close(fd);
 }
 
+/* Far more than is kept for a connection while a request is at work: reading
+ * stops, goes on afterwards, and nothing is lost or out of order. */
+static void
+test_pipelining_is_bounded(void **state)
+{
+	static char text[200000];
+	int fd = dial(), answers = 0, last = -1;
+	size_t n;
+
+	(void)state;
+	n = (size_t)snprintf(text, sizeof(text),
+	    "POST /later HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n");
+	for (int i = 0; i < 2000; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+		    "GET /a/%030d/b/%d HTTP/1.1\r\n" HOST "%s\r\n", 0, i,
+		    i == 1999 ? "Connection: close\r\n" : "");
+	assert_in_range(n, 130000, sizeof(text) - 1);
+	say(fd, text);
+	assert_true(hear(fd, 0) >= 0);
+	for (char *p = answer; (p = strstr(p, "\r\n\r\n")) != NULL; p += 4) {
+		if (answers++ == 0)
+			continue; /* of /later */
+		assert_int_equal(strtol(p + 4, NULL, 10), last + 1);
+		last++;
+	}
+	assert_int_equal(answers, 2001);
+	close(fd);
+}
+
 static void
 test_begin_decides(void **state)
 {
+	char *text = malloc(400000);
+
 	(void)state;
-	expect("POST /begin HTTP/1.1\r\n" HOST
-	       "Content-Length: 10\r\n\r\n0123456789",
-	    "200", 0);
-	assert_non_null(strstr(answer, "0123456789"));
-	expect("POST /begin HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n",
+	/* more than is kept while begin decides: reading goes on then */
+	snprintf(text, 400000,
+	    "POST /begin HTTP/1.1\r\n" HOST "Connection: close\r\n"
+	    "Content-Length: 300000\r\n\r\n%0300000d",
+	    7);
+	expect(text, "200", 1);
+	assert_true(strlen(answer) > 300000);
+	expect("POST /begin HTTP/1.1\r\n" HOST "Content-Length: 300001\r\n\r\n",
 	    "413", 1);
+	free(text);
 }
 
 static void
@@ -423,13 +458,14 @@ test_memory_is_bounded(void **state)
 	int fd = dial();
 
 	(void)state;
-	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n");
-	usleep(50000);
-	expect("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n",
+	say(fd,
+	    "POST /begin HTTP/1.1\r\n" HOST "Content-Length: 200000\r\n\r\n");
+	usleep(150000);
+	expect("POST /begin HTTP/1.1\r\n" HOST "Content-Length: 200000\r\n\r\n",
 	    "503", 1);
 	assert_non_null(strstr(answer, "Retry-After: 1\r\n"));
 	close(fd);
-	usleep(50000);
+	usleep(150000);
 	expect("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc",
 	    "200", 0);
 }
@@ -486,6 +522,7 @@ main(void)
 		cmocka_unit_test(test_large_heads),
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_pipelining),
+		cmocka_unit_test(test_pipelining_is_bounded),
 		cmocka_unit_test(test_begin_decides),
 		cmocka_unit_test(test_slow_clients),
 		cmocka_unit_test(test_clients_that_leave),

@@ -214,6 +214,16 @@ test("a signed webhook starts a run with its body as input", async () => {
   assert.equal(n, "12345678901234567890.5");
 });
 
+test("the documented way to sign by hand is a way to sign", async () => {
+  const docs = fs.readFileSync(new URL("../../docs/webhooks.md", import.meta.url), "utf8");
+  const script = /```sh\n([^]*?)```/.exec(docs)[1].replace("127.0.0.1:54332/hooks/demo", `127.0.0.1:${port}/hooks/${slug}`);
+  const child = spawn("bash", ["-euc", script], { env: { ...env, secret: secrets.leads }, stdio: ["ignore", "pipe", "ignore"] });
+  let out = "";
+  child.stdout.on("data", (d) => (out += d));
+  await new Promise((resolve) => child.on("close", resolve));
+  assert.equal((await started(JSON.parse(out).run_id)).input.name, "Ada");
+});
+
 test("the same webhook-id is the same run, however it comes", async () => {
   const before = await runs();
   const bytes = webhook("leads", "{}", { id: "again" });
