@@ -341,6 +341,7 @@ commit_send(struct worker *w, struct task **tasks, uint32_t n)
 		return;
 	}
 	list_append(&cs->out, &c->link);
+	w->poller.moved = 1;
 	cs->n_out++;
 	notify_send(w, &cs->batch);
 	testpoint("after_commit_sent");

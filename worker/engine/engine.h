@@ -107,6 +107,7 @@ struct poller {
 	int64_t next_due_us; /* the next timer's; 0: none */
 	int64_t clock_ms;    /* the database's clock minus ours */
 	int empty;           /* the last claim found nothing */
+	int moved; /* a commit was sent since it was: it can't know of that */
 };
 
 struct commits;
@@ -124,7 +125,7 @@ struct worker {
 	int32_t slot;
 	int exit_code;
 	int serving;   /* connected, and the schema was found good */
-	int draining;  /* claims nothing more */
+	int draining;  /* claims nothing more; 2: and gave back what it held */
 	int connected; /* once: what is wrong now may pass */
 	int64_t began_us;
 
@@ -184,6 +185,8 @@ int commits_out(const struct worker *w);
 void leases_init(struct worker *w);
 void leases_deinit(struct worker *w);
 void lease_give_back(struct worker *w, struct list *tasks);
+/* Claimed, and not begun. */
+void lease_give_back_rows(struct worker *w, struct rows *claimed);
 int leases_busy(const struct worker *w);
 
 /* upkeep.c */

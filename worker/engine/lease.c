@@ -119,12 +119,38 @@ given_back(void *arg, struct rows *rows, const struct error *err)
 	(void)err; /* else the leases run out */
 }
 
+static void
+release_send(struct worker *w)
+{
+	struct leases *ls = w->leases;
+	struct error err;
+
+	if (ls->ids.n == 0)
+		return;
+	log_info("lease.given_back", I_("messages", ls->ids.n));
+	db_call(w->db, &sql_release, given_back, NULL, &err, db_array(&ls->ids),
+	    db_array(&ls->vts));
+}
+
+void
+lease_give_back_rows(struct worker *w, struct rows *claimed)
+{
+	struct leases *ls = w->leases;
+
+	db_array_reset(&ls->ids);
+	db_array_reset(&ls->vts);
+	for (int i = 1; i < claimed->n; i++) {
+		db_array_int8(&ls->ids, rows_int(claimed, i, "msg_id"));
+		db_array_time(&ls->vts, rows_time(claimed, i, "vt"));
+	}
+	release_send(w);
+}
+
 void
 lease_give_back(struct worker *w, struct list *tasks)
 {
 	struct leases *ls = w->leases;
 	struct list *it;
-	struct error err;
 
 	db_array_reset(&ls->ids);
 	db_array_reset(&ls->vts);
@@ -134,11 +160,7 @@ lease_give_back(struct worker *w, struct list *tasks)
 		lease_add(ls, t);
 		task_free(t);
 	}
-	if (ls->ids.n == 0)
-		return;
-	log_info("lease.given_back", I_("messages", ls->ids.n));
-	db_call(w->db, &sql_release, given_back, NULL, &err, db_array(&ls->ids),
-	    db_array(&ls->vts));
+	release_send(w);
 }
 
 int

@@ -54,12 +54,13 @@ poll_due(struct worker *w, int64_t due_ms)
 static void
 header_read(struct poller *p, struct rows *rows)
 {
-	int64_t took = rows_int(rows, 0, "read_ct");
+	int64_t took = rows_int(rows, 0, "read_ct"), due_us;
 
 	p->clock_ms = rows_time_ms(rows, 0, "vt") - time_mono_ms();
-	p->next_due_us = rows_null(rows, 0, "started_at")
-	    ? 0
-	    : rows_time(rows, 0, "started_at");
+	due_us = rows_time(rows, 0, "started_at"); /* 0: null */
+	if (!p->moved || p->next_due_us == 0 ||
+	    (due_us != 0 && due_us < p->next_due_us))
+		p->next_due_us = due_us;
 	p->has_after = rows_uuid(rows, 0, "version_id", &p->after) == 0;
 	p->has_floor = !rows_null(rows, 0, "floor");
 	p->floor = rows_time(rows, 0, "floor");
@@ -80,13 +81,19 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 		if (strncmp(err->code, "08", 2) != 0)
 			log_warn("claim.failed", E_(err));
 		loop_timer_set(p->timer, jittered(FAILED_MS));
+		worker_check_over(w);
 		return;
 	}
 	testpoint("after_claim");
 	header_read(p, rows);
 	now_ms = rows_time_ms(rows, 0, "vt");
 	n = (uint32_t)rows->n - 1;
-	p->empty = n == 0;
+	p->empty = n == 0 && !p->moved;
+	if (w->draining) {
+		lease_give_back_rows(w, rows);
+		worker_check_over(w);
+		return;
+	}
 	/* the next claim is on its way while this one is looked at */
 	p->landing = n;
 	if (n >= p->asked)
@@ -129,7 +136,7 @@ poll_again(struct worker *w)
 	p->asked = room < most ? room : most;
 	if (claim_send(w, p->asked) < 0)
 		return;
-	p->want = 0;
+	p->want = p->moved = 0;
 	p->claiming = 1;
 }
 
@@ -143,6 +150,7 @@ poll_wake(struct worker *w)
 static void
 tick(void *arg)
 {
+	versions_retry(arg);
 	poll_wake(arg);
 }
 

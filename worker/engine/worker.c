@@ -18,7 +18,7 @@
  * Draining claims nothing, gives back what was not begun, lets calls end until
  * the deadline, records them, and gives back the rest.
  */
-enum { EXIT_CONFIG = 78 };
+enum { EXIT_CONFIG = 78, DRAINED = 2, SETTLE_MS = 2000 };
 
 static const char *const work_channels[] = { "meshhook_work", NULL };
 
@@ -82,11 +82,11 @@ worker_check_over(struct worker *w)
 {
 	const struct poller *p = &w->poller;
 
-	if (w->n_held > 0 || commits_out(w) > 0)
+	if (w->n_held > 0 || commits_out(w) > 0 || p->claiming)
 		return;
 	if (w->draining)
 		leave(w);
-	else if (!w->o.drain || !w->serving || p->claiming)
+	else if (!w->o.drain || !w->serving)
 		return;
 	else if (!p->empty)
 		poll_wake(w);
@@ -99,11 +99,15 @@ drain_over(void *arg)
 {
 	struct worker *w = arg;
 
-	/* what is in a commit is settled by its answer */
+	if (!db_ready(w->db) || w->draining == DRAINED) {
+		stop(w, 0);
+		return;
+	}
+	/* what is in a commit is settled by its answer, if it comes soon */
 	for (int s = TASK_LOADING; s <= TASK_READY; s++)
 		lease_give_back(w, &w->tasks[s]);
-	if (!db_ready(w->db))
-		stop(w, 0);
+	w->draining = DRAINED;
+	loop_timer_set(w->drain_timer, SETTLE_MS);
 	worker_check_over(w);
 }
 
