@@ -49,6 +49,7 @@ async function underHarm(slug, n, harm) {
     }
     harming = false;
     await feed;
+    await w.db.end().catch(() => {});
     w.db = await until('a connection', () => w.connect().catch(() => null));
     await until('all runs ended', async () => (await w.pending()) === 0, 120000);
     for (const c of workers) {
