@@ -2,6 +2,7 @@
 #include "core/buf.h"
 #include "core/time.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,10 @@ add_value(struct buf *b, const struct log_field *f)
 		buf_addf(b, "%lld", (long long)f->i);
 		return;
 	case LOG_F_NUM:
-		buf_addf(b, "%.6g", f->f);
+		if (isfinite(f->f))
+			buf_addf(b, "%.6g", f->f);
+		else
+			buf_adds(b, "null"); /* JSON has no other word */
 		return;
 	}
 }
