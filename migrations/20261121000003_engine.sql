@@ -423,7 +423,7 @@ comment on function meshhook_engine.commit_send is
   'Sends a commit''s messages by project (p_gone: the item of each deleted message; p_sd_item, p_sd_message: what to send) and moves the counts of the queue.';
 
 -- Record what a batch of items came to. Parallel arrays; *_item is an item's index from 1, and
--- items are sorted by run. Per item: p_run, p_base (the last_seq it was decided on), p_events and
+-- no run has two items. Per item: p_run, p_base (the last_seq it was decided on), p_events and
 -- p_lines (how many it appends), p_status and p_error (null unless the run ends).
 -- Event seqs are p_base + 1 ...; a line's place in its item is p_lg_ord, from 1. p_st_new: this
 -- step can't have a row yet (one edge in, first attempt, no timer); false is always right, and slower.
@@ -455,13 +455,14 @@ declare
   v_n int; v_held int;
 begin
   -- 1. the runs, in their order
-  select array_agg(x.project_id), array_agg(x.last_seq), array_agg(x.log_seq), array_agg(x.running),
-         array_agg(x.running and (x.events = 0 or x.last_seq = x.base)),
-         array_agg(not x.running or x.events = 0 or x.last_seq = x.base)
+  select array_agg(x.project_id order by x.ord), array_agg(x.last_seq order by x.ord),
+         array_agg(x.log_seq order by x.ord), array_agg(x.running order by x.ord),
+         array_agg(x.running and (x.events = 0 or x.last_seq = x.base) order by x.ord),
+         array_agg(not x.running or x.events = 0 or x.last_seq = x.base order by x.ord)
     into v_project, v_last, v_log, v_running, v_ok, v_drop
-    from (select r.project_id, r.last_seq, r.log_seq, r.status = 'running' as running,
+    from (select i.ord, r.project_id, r.last_seq, r.log_seq, r.status = 'running' as running,
                  i.base, i.events
-            from unnest(p_run, p_base, p_events) i(run, base, events)
+            from unnest(p_run, p_base, p_events) with ordinality i(run, base, events, ord)
             join meshhook.runs r on r.id = i.run
            order by r.id for no key update of r) x;
   if coalesce(cardinality(v_ok), 0) <> cardinality(p_run) then
