@@ -2,7 +2,7 @@
 /*
  * An HTTP/1.1 server on the loop. libwebsockets carries the sockets (its
  * header stays in server*.c); heads are read by http1 and not by its own
- * reader, for the reasons in docs/decisions/0003-http-reader.md.
+ * reader, for the reasons in docs/decisions/0005-http-reader.md.
  *
  * A request goes through its route's functions:
  *     begin   the head is there, the body not yet read. It ends, now or later,

@@ -356,8 +356,8 @@ heard(void *arg, const char *channel, const char *payload)
 	if (channel == NULL)
 		return;
 	assert_string_equal(channel, "meshhook_test");
+	/* stops nothing: that would interrupt a db_query under way */
 	w->ended = (int)strtol(payload, NULL, 10);
-	loop_stop(w->loop, 0);
 }
 
 static void
@@ -395,9 +395,9 @@ test_listen(void **state)
 		w.db, SQL("select pg_notify('meshhook_test', '42')"), &r, &err),
 	    0);
 	rows_deinit(&r);
-	if (w.ended != 42)
+	loop_timer_every(timer, 20);
+	while (w.ended != 42)
 		loop_run(w.loop);
-	assert_int_equal(w.ended, 42);
 	timer = loop_timer_free(timer);
 	l = listen_free(l);
 	world_end(&w);

@@ -157,10 +157,13 @@ export function checkKeys(requests, keyOf = (r) => `${JSON.parse(r.body).run}/${
   return byStep;
 }
 
+// Nothing of the world's project is left to do, and nothing is counted that isn't there.
 export async function checkQueueEmpty(w) {
-  const { rows: [n] } = await w.db.query(`select (select count(*)::int from pgmq.q_mh_work) as queue,
-    (select count(*)::int from meshhook_engine.backlog) as backlog, (select count(*)::int from meshhook_engine.timers) as timers,
-    (select coalesce(sum(queued), 0)::int from meshhook_engine.admission) as counted`);
+  const { rows: [n] } = await w.db.query(`with p as (select id from meshhook.projects where slug = $1)
+    select (select count(*)::int from pgmq.q_mh_work, p where message ->> 'p' = p.id::text) as queue,
+      (select count(*)::int from meshhook_engine.backlog b, p where b.project_id = p.id) as backlog,
+      (select count(*)::int from meshhook_engine.timers t, p where t.project_id = p.id) as timers,
+      (select coalesce(sum(queued), 0)::int from meshhook_engine.admission a, p where a.project_id = p.id) as counted`, [w.slug]);
   assert.deepEqual(n, { queue: 0, backlog: 0, timers: 0, counted: 0 });
 }
 
