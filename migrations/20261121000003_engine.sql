@@ -449,6 +449,7 @@ set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as
 #variable_conflict use_column
 declare
   v_project uuid[]; v_last int[]; v_log int[]; v_running boolean[];
+  v_ctid tid[];      -- of the locked rows: found again without walking their dead versions
   v_ok boolean[];    -- write all of the item
   v_drop boolean[];  -- delete its messages
   v_all boolean;
@@ -457,10 +458,11 @@ begin
   -- 1. the runs, in their order
   select array_agg(x.project_id order by x.ord), array_agg(x.last_seq order by x.ord),
          array_agg(x.log_seq order by x.ord), array_agg(x.running order by x.ord),
+         array_agg(x.ctid order by x.ord),
          array_agg(x.running and (x.events = 0 or x.last_seq = x.base) order by x.ord),
          array_agg(not x.running or x.events = 0 or x.last_seq = x.base order by x.ord)
-    into v_project, v_last, v_log, v_running, v_ok, v_drop
-    from (select i.ord, r.project_id, r.last_seq, r.log_seq, r.status = 'running' as running,
+    into v_project, v_last, v_log, v_running, v_ctid, v_ok, v_drop
+    from (select i.ord, r.ctid, r.project_id, r.last_seq, r.log_seq, r.status = 'running' as running,
                  i.base, i.events
             from unnest(p_run, p_base, p_events) with ordinality i(run, base, events, ord)
             join meshhook.runs r on r.id = i.run
@@ -472,8 +474,9 @@ begin
             where m.item = i.ord limit 1)) order by i.ord),
            array_agg(coalesce(r.last_seq, 0) order by i.ord),
            array_agg(coalesce(r.log_seq, 0) order by i.ord),
-           array_agg(coalesce(r.status = 'running', false) order by i.ord)
-      into v_project, v_last, v_log, v_running
+           array_agg(coalesce(r.status = 'running', false) order by i.ord),
+           array_agg(r.ctid order by i.ord)
+      into v_project, v_last, v_log, v_running, v_ctid
       from unnest(p_run) with ordinality i(run, ord) left join meshhook.runs r on r.id = i.run;
     select array_agg(v_running[i] and (p_events[i] = 0 or v_last[i] = p_base[i]) order by i),
            array_agg(not v_running[i] or p_events[i] = 0 or v_last[i] = p_base[i] order by i)
@@ -521,9 +524,9 @@ begin
          status = coalesce(x.status, r.status), error = coalesce(x.error, r.error),
          ended_at = case when x.status is null then r.ended_at else now() end,
          final_log_seq = case when x.status is null then r.final_log_seq else r.log_seq + x.lines end
-    from unnest(p_run, p_events, p_lines, p_status, p_error, v_ok)
-         x(run, events, lines, status, error, ok)
-   where r.id = x.run and x.ok and x.events > 0;
+    from unnest(v_ctid, p_events, p_lines, p_status, p_error, v_ok)
+         x(ctid, events, lines, status, error, ok)
+   where r.ctid = x.ctid and x.ok and x.events > 0;
 
   -- 4. timers
   if cardinality(p_tm_item) > 0 then

@@ -12,9 +12,9 @@
  * claim that came back full. Else, now and then: polling is correct alone.
  *
  * The queue is read from a floor (decisions/0003), and from its front as often
- * as that is cheap: again after 20 times what it last took.
+ * as that is cheap: again after 50 times what it last took.
  */
-enum { FRONT_FACTOR = 20, FAILED_MS = 250 };
+enum { FRONT_FACTOR = 50, FAILED_MS = 250 };
 
 int64_t
 poll_now_ms(const struct worker *w)
