@@ -2,7 +2,7 @@
 -- gateways only (rights are in a later file); docs/decisions/0001 and 0002 say why they are
 -- as they are. Each is one statement for its caller, and so one transaction.
 --
--- Lock order, everywhere: endpoint, dedupe key, run, timer, channel, queue; each by id.
+-- Lock order, everywhere: endpoint, dedupe key, run, timer, channel, queue, watched; each by id.
 -- The planner settings on the functions keep set-based joins on their indexes whatever the
 -- statistics of the moment say (an empty table is the common case when a plan is cached).
 
@@ -111,6 +111,10 @@ begin
   end if;
   insert into meshhook_engine.counter_deltas (project_id, metric, delta)
     select v_project[i], 'run.started', count(*) from unnest(v_ord) i group by 1;
+  if exists (select from meshhook_engine.watched w where w.until > now()) then
+    perform meshhook_engine.broadcast_runs(v_project, p_run);
+    perform meshhook_engine.broadcast_touch(p_run, array_fill(0::bigint, array[cardinality(p_run)]));
+  end if;
 end $$;
 comment on function meshhook_engine.start_runs is
   'Starts runs (parallel arrays; p_run: fresh UUIDv7s) in the caller''s transaction: run rows, first events as the version''s plan says, entry steps sent. P0002 when a version or its trigger doesn''t exist. Checks no rights: callers do.';
@@ -431,6 +435,7 @@ comment on function meshhook_engine.commit_send is
 -- Answers one row an item that was not applied: 'stale' (the run moved: tail has the events after
 -- p_base; nothing was written), 'resolved' (the run is over or gone: the item's messages are
 -- deleted, nothing else). An item without events only deletes its messages, and is always applied.
+-- A row of item 0, 'due': something is left to broadcast, call flush_broadcasts() soon.
 -- A lease that is not held any more: SQLSTATE MH001, nothing is written; halve to find the item.
 create function meshhook_engine.commit(p_slot int,
   p_run uuid[], p_base int[], p_events int[], p_lines int[], p_status text[], p_error jsonb[],
@@ -454,6 +459,7 @@ declare
   v_drop boolean[];  -- delete its messages
   v_all boolean;
   v_n int; v_held int;
+  v_due boolean := false;
 begin
   -- 1. the runs, in their order
   select array_agg(x.project_id order by x.ord), array_agg(x.last_seq order by x.ord),
@@ -567,6 +573,23 @@ begin
     select v_project[e.item], e.type, count(*)
       from unnest(p_ev_item, p_ev_type) e(item, type) where v_ok[e.item] group by 1, 2;
 
+  -- 6. who watches is told, last: this may wait for a flush
+  if exists (select from meshhook_engine.watched w where w.until > now()) then
+    v_due := meshhook_engine.broadcast_touch(
+        array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i),
+        array(select v_log[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i))
+      or v_due;
+    if cardinality(array_remove(p_status, null)) > 0 then
+      v_due := meshhook_engine.broadcast_runs(
+          array(select v_project[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i),
+          array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i))
+        or v_due;
+    end if;
+    if v_due then
+      return query select 0, 'due', null::int, null::jsonb;
+    end if;
+  end if;
+
   if v_all then
     return;
   end if;
@@ -578,5 +601,5 @@ begin
       from generate_subscripts(p_run, 1) i where not v_ok[i];
 end $$;
 comment on function meshhook_engine.commit is
-  'Records a batch of decided items in one transaction (docs/decisions/0001; the comment above the function has the parameters). Returns a row for each item that was not applied: stale with the missed events, or resolved. MH001: a lease is not held any more, nothing was written.';
+  'Records a batch of decided items in one transaction (docs/decisions/0001; the comment above the function has the parameters). Returns a row for each item that was not applied: stale with the missed events, or resolved; and one of item 0, due, where flush_broadcasts() should be called soon. MH001: a lease is not held any more, nothing was written.';
 

@@ -376,6 +376,8 @@ begin
   update meshhook.runs set status = 'cancelled', last_seq = run.last_seq + 2,
     log_seq = run.log_seq + 1, final_log_seq = run.log_seq + 1, ended_at = now()
   where id = run.id;
+  perform meshhook_engine.broadcast_runs(array[run.project_id], array[run.id]);
+  perform meshhook_engine.broadcast_touch(array[run.id], array[run.log_seq::bigint]);
   return true;
 end
 $$;
@@ -472,6 +474,9 @@ comment on function meshhook.log(text, text, text, text, text, jsonb) is
 -- in the order of their ids.
 create function meshhook_engine.number_staged_logs() returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+  ids uuid[];
+  bases bigint[];
 begin
   if not exists (select from meshhook_engine.staged_logs where id = new.id) then
     return null;
@@ -493,16 +498,19 @@ begin
     from (select project_id, service, resource, count(*) as lines from line group by 1, 2, 3) n
     where (c.project_id, c.service, c.resource) = (n.project_id, n.service, n.resource)
     returning c.id, c.project_id, c.service, c.resource, c.last_seq - n.lines as base
+  ), numbered as (
+    insert into meshhook.logs (channel_id, seq, project_id, ts, level, message, attrs)
+    select m.id, m.base + row_number() over (partition by m.id order by l.id),
+      l.project_id, l.ts, l.level, l.message, l.attrs
+    from line l join moved m using (project_id, service, resource)
   )
-  insert into meshhook.logs (channel_id, seq, project_id, ts, level, message, attrs)
-  select m.id, m.base + row_number() over (partition by m.id order by l.id),
-    l.project_id, l.ts, l.level, l.message, l.attrs
-  from line l join moved m using (project_id, service, resource);
+  select array_agg(id), array_agg(base) into ids, bases from moved;
+  perform meshhook_engine.broadcast_touch(ids, bases);
   return null;
 end
 $$;
 comment on function meshhook_engine.number_staged_logs() is
-  'Trigger, deferred to the commit: number this transaction''s log lines.';
+  'Trigger, deferred to the commit: number this transaction''s log lines, and broadcast what is watched.';
 create constraint trigger number_staged_logs after insert on meshhook_engine.staged_logs
   deferrable initially deferred
   for each row execute function meshhook_engine.number_staged_logs();

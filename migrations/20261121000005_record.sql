@@ -74,7 +74,7 @@ create trigger immutable_truncate before truncate on meshhook.projects
   for each statement execute function meshhook_engine.refuse_change();
 alter table meshhook.projects enable always trigger immutable_truncate;
 
--- In the one lock order: endpoint, dedupe key, run, timer, channel, queue.
+-- In the one lock order: endpoint, dedupe key, run, timer, channel, queue, watched.
 create function meshhook_engine.purge_project(p_project uuid) returns bigint
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -97,6 +97,7 @@ begin
   delete from meshhook.logs where channel_id in (
     select id from meshhook.runs where project_id = p_project
     union all select id from meshhook.channels where project_id = p_project);
+  delete from meshhook.recent_logs where project_id = p_project;
   delete from meshhook.steps where run_id in (
     select id from meshhook.runs where project_id = p_project);
   delete from meshhook.run_events where run_id in (
@@ -113,6 +114,8 @@ begin
   delete from meshhook_engine.admission where project_id = p_project;
   delete from meshhook_engine.counter_deltas where project_id = p_project;
   delete from meshhook.counters where project_id = p_project;
+  delete from meshhook_engine.watched where channel_id in (select w.channel_id
+    from meshhook_engine.watched w where w.project_id = p_project order by w.channel_id for update);
   delete from meshhook.projects where id = p_project;
   return events;
 end

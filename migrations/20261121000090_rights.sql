@@ -40,19 +40,20 @@ declare
 begin
   for g in select * from (values
     ('authenticated', 'meshhook', '{add_member, cancel_run, log, purge_project, push_workflow,
-      remove_member, set_role, start_run}'::text[]),
-    ('authenticated', 'meshhook_engine', '{cancel_run_as_member, log_as_member, my_projects,
-      project_id, purge_project_as_member, start_run_as_member, uuid7}'),
+      remove_member, set_role, start_run, watch}'::text[]),
+    ('authenticated', 'meshhook_engine', '{cancel_run_as_member, log_as_member, may_listen,
+      my_projects, project_id, purge_project_as_member, start_run_as_member, uuid7,
+      watch_as_member}'),
     ('service_role', 'meshhook', '{add_member, cancel_run, create_project, log, purge_project,
-      push_workflow, remove_member, set_role, start_run}'),
+      push_workflow, remove_member, set_role, start_run, watch}'),
     ('service_role', 'meshhook_engine', '{cancel_run, log, project_id, purge_project, start_run,
-      uuid7}'),
+      uuid7, watch}'),
     ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
-      extend, goodbye, heartbeat, load_version, release, schema_info}'),
-    ('meshhook_gateway', 'meshhook_engine', '{endpoint_lookup, goodbye, heartbeat, intake,
-      schema_info}'),
-    ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions, goodbye,
-      heartbeat, schema_info}')
+      extend, flush_broadcasts, goodbye, heartbeat, load_version, release, schema_info}'),
+    ('meshhook_gateway', 'meshhook_engine', '{endpoint_lookup, flush_broadcasts, goodbye,
+      heartbeat, intake, schema_info}'),
+    ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions,
+      flush_broadcasts, goodbye, heartbeat, schema_info}')
   ) as t (role, schema, names) loop
     for i in 1 .. cardinality(g.names) loop
       if not exists (select from pg_proc
@@ -72,11 +73,13 @@ $$;
 
 grant select on meshhook.projects, meshhook.members, meshhook.workflows, meshhook.versions,
   meshhook.endpoints, meshhook.runs, meshhook.steps, meshhook.run_events, meshhook.logs,
-  meshhook.channels, meshhook.counters, meshhook.audit_log to authenticated, service_role;
+  meshhook.channels, meshhook.counters, meshhook.audit_log, meshhook.recent_logs
+  to authenticated, service_role;
 grant select on meshhook.workers to service_role;
 
 grant update (name) on meshhook.projects to authenticated, service_role;
-grant insert (slug, name, window_size), update (window_size) on meshhook.projects to service_role;
+grant insert (slug, name, window_size), update (window_size, broadcast) on meshhook.projects
+  to service_role;
 grant insert (project_id, user_id, role), update (role), delete on meshhook.members
   to authenticated, service_role;
 grant insert (project_id, name, draft), update (draft), delete on meshhook.workflows
@@ -95,7 +98,7 @@ declare
   t text;
 begin
   foreach t in array array['members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
-    'run_events', 'logs', 'channels', 'counters'] loop
+    'run_events', 'logs', 'channels', 'counters', 'recent_logs'] loop
     execute format('create policy seen_by_members on meshhook.%I for select to authenticated'
       ' using (project_id = any ((select meshhook_engine.my_projects(''viewer''))::uuid[]))', t);
   end loop;

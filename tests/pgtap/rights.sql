@@ -11,7 +11,7 @@ create temp table expected (
 insert into expected (tab, op, members, service)
   select 'meshhook.' || t, 'select', case t when 'audit_log' then 'admin' else 'viewer' end, true
   from unnest(array['projects', 'members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
-    'run_events', 'logs', 'channels', 'counters', 'audit_log']) t;
+    'run_events', 'logs', 'channels', 'recent_logs', 'counters', 'audit_log']) t;
 insert into expected values ('meshhook.workers', 'select', 'nobody', true);
 
 insert into expected values
@@ -21,6 +21,8 @@ insert into expected values
     $$update meshhook.projects set name = 'x' where slug = 'test-alpha'$$),
   ('meshhook.projects', 'update window', 'nobody', true,
     $$update meshhook.projects set window_size = 5 where slug = 'test-alpha'$$),
+  ('meshhook.projects', 'update broadcast', 'nobody', true,
+    $$update meshhook.projects set broadcast = 'off' where slug = 'test-alpha'$$),
   ('meshhook.projects', 'update generation', 'nobody', false,
     $$update meshhook.projects set generation = 5$$),
   ('meshhook.members', 'insert', 'admin', true,
