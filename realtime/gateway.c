@@ -20,6 +20,7 @@ enum {
 	HEARTBEAT_MS = 15000,
 	FDS_OF_OURS = 64, /* beside clients' */
 	EXIT_CONFIG = 78,
+	MODULES = 8,
 };
 
 struct gateway {
@@ -31,7 +32,7 @@ struct gateway {
 	struct server *server;
 	struct loop_signal *term, *interrupt;
 	struct loop_timer *beat, *deadline;
-	struct route routes[3];
+	struct route routes[MODULES * MODULE_ROUTES];
 	struct uuid id;
 	int serving; /* connected to a schema that fits */
 	int draining;
@@ -216,29 +217,41 @@ start_database(struct gateway *g, struct error *err)
 	return 0;
 }
 
+static size_t
+own_routes(struct gateway *g, struct route *out)
+{
+	out[0] = (struct route){
+		.method = "GET", .pattern = "/livez", .handle = livez
+	};
+	out[1] = (struct route){ .method = "GET",
+		.pattern = "/readyz",
+		.handle = readyz,
+		.arg = g };
+	return 2;
+}
+
+/* Every module gives its own. */
+static size_t
+collect_routes(struct gateway *g)
+{
+	struct route *r = g->routes;
+
+	r += own_routes(g, r);
+	r += intake_routes(g->intake, r);
+	return (size_t)(r - g->routes);
+}
+
 static int
 start_server(struct gateway *g, struct error *err)
 {
 	struct server_options o = { .host = g->o->host,
 		.port = g->o->port,
 		.routes = g->routes,
-		.n_routes = NELEM(g->routes),
+		.n_routes = collect_routes(g),
 		.connections =
 		    g->o->connections > 0 ? g->o->connections : 4096 };
 	struct rlimit l;
 
-	g->routes[0] = (struct route){ .method = "POST",
-		.pattern = "/hooks/{project}/{endpoint}",
-		.begin = intake_begin,
-		.handle = intake_handle,
-		.arg = g->intake };
-	g->routes[1] = (struct route){
-		.method = "GET", .pattern = "/livez", .handle = livez
-	};
-	g->routes[2] = (struct route){ .method = "GET",
-		.pattern = "/readyz",
-		.handle = readyz,
-		.arg = g };
 	limit_fds(o.connections);
 	if (getrlimit(RLIMIT_NOFILE, &l) == 0 &&
 	    l.rlim_cur < o.connections + FDS_OF_OURS)

@@ -113,7 +113,7 @@ endpoint_found(
 	endpoint_known(req, e, err);
 }
 
-void
+static void
 intake_begin(void *arg, struct request *req)
 {
 	struct intake *in = arg;
@@ -240,7 +240,7 @@ accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
 	item_push(in, item);
 }
 
-void
+static void
 intake_handle(void *arg, struct request *req)
 {
 	struct intake *in = arg;
@@ -284,6 +284,17 @@ intake_handle(void *arg, struct request *req)
 			.status = status, .kind = "body", .detail = err.text });
 	else
 		accept_webhook(in, req, e, signer);
+}
+
+size_t
+intake_routes(struct intake *in, struct route *out)
+{
+	out[0] = (struct route){ .method = "POST",
+		.pattern = "/hooks/{project}/{endpoint}",
+		.begin = intake_begin,
+		.handle = intake_handle,
+		.arg = in };
+	return 1;
 }
 
 static void

@@ -43,8 +43,6 @@ struct intake *intake_new(
 /* After the server, whose requests it holds. */
 struct intake *intake_free(struct intake *in); /* NULL */
 
-/* The two functions of its route; arg is the intake. */
-void intake_begin(void *arg, struct request *req);
-void intake_handle(void *arg, struct request *req);
+size_t intake_routes(struct intake *in, struct route *out);
 /* The database is there, or no longer. */
 void intake_database(struct intake *in, int there);

@@ -45,6 +45,8 @@ conn_free(struct conn *c)
 		return NULL;
 	if (c->req != NULL && c->req->gone != NULL)
 		c->req->gone(c->req);
+	if (c->stream.ops != NULL)
+		c->stream.ops->gone(c->stream.arg);
 	free(c->req);
 	c->server->bodies -= c->reserved;
 	c->server->n_conns--;
@@ -94,8 +96,8 @@ deadline(struct conn *c, int64_t after_ms)
 
 /* Answered and to be closed: our end first, so that a client still sending
  * reads the answer and not a reset (RFC 9112, 9.6). */
-static void
-linger(struct conn *c)
+void
+conn_linger(struct conn *c)
 {
 	c->state = CONN_LINGER;
 	deadline(c, LINGER_MS);
@@ -109,7 +111,9 @@ void
 conn_writable(struct conn *c)
 {
 	if (c->state == CONN_LINGER)
-		linger(c);
+		conn_linger(c);
+	else if (c->state == CONN_STREAM)
+		stream_writable(c);
 }
 
 static const char *
@@ -127,26 +131,35 @@ date_now(struct server *s)
 	return s->date;
 }
 
-static void
-send_reply(struct conn *c, const struct reply *r, int no_body)
+void
+conn_head(struct conn *c, const struct reply *r, int streams)
 {
-	struct server *s = c->server;
-	struct buf *out = &s->out;
-	size_t n;
+	struct buf *out = &c->server->out;
 
 	buf_clear(out);
 	buf_reserve(out, LWS_PRE + 512 + r->body.n);
 	out->len = LWS_PRE;
 	buf_addf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", r->status,
-	    http1_phrase(r->status), date_now(s));
+	    http1_phrase(r->status), date_now(c->server));
 	if (r->status >= 200 && r->status != 204)
-		buf_addf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
-		    r->type != NULL ? r->type : "application/json", r->body.n);
+		buf_addf(out, "Content-Type: %s\r\n",
+		    r->type != NULL ? r->type : "application/json");
+	if (r->status >= 200 && r->status != 204 && !streams)
+		buf_addf(out, "Content-Length: %zu\r\n", r->body.n);
 	if (r->headers != NULL)
 		buf_adds(out, r->headers);
 	if (c->close_after)
 		buf_adds(out, "Connection: close\r\n");
 	buf_adds(out, "\r\n");
+}
+
+static void
+send_reply(struct conn *c, const struct reply *r, int no_body)
+{
+	struct buf *out = &c->server->out;
+	size_t n;
+
+	conn_head(c, r, 0);
 	if (!no_body)
 		buf_addstr(out, r->body);
 	n = out->len - LWS_PRE;
@@ -176,7 +189,7 @@ request_end(struct conn *c)
 	if (c->state == CONN_DEAD)
 		return;
 	if (c->close_after) {
-		linger(c);
+		conn_linger(c);
 		return;
 	}
 	c->state = CONN_IDLE;
@@ -444,8 +457,8 @@ conn_feed(struct conn *c, struct str bytes)
 			take_head(c, &bytes);
 		else if (c->state == CONN_BODY)
 			take_body(c, &bytes);
-		else if (c->state == CONN_LINGER || c->state == CONN_DEAD)
-			bytes.n = 0;
+		else if (c->state >= CONN_STREAM)
+			bytes.n = 0; /* nothing more is taken from it */
 		if (c->state == before && bytes.n == n)
 			break;
 	}
@@ -459,7 +472,7 @@ conn_rx(struct conn *c, struct str bytes)
 {
 	if (c->ahead.len == 0) {
 		conn_feed(c, bytes);
-	} else if (c->state != CONN_LINGER && c->state != CONN_DEAD) {
+	} else if (c->state < CONN_STREAM) {
 		buf_addstr(&c->ahead, bytes);
 	}
 	if (c->ahead.len > AHEAD_MAX && !c->paused && c->state != CONN_DEAD) {

@@ -39,8 +39,16 @@ enum conn_state {
 	CONN_BEGIN,  /* the route's begin decides */
 	CONN_BODY,   /* the body is coming */
 	CONN_HANDLE, /* the handler has it */
+	CONN_STREAM, /* the reply goes on until its owner ends it */
 	CONN_LINGER, /* answered for the last time: what comes is dropped */
 	CONN_DEAD,   /* to be closed by libwebsockets */
+};
+
+/* Of a connection in CONN_STREAM. */
+struct stream {
+	const struct stream_ops *ops; /* NULL: its owner let go of it */
+	void *arg;
+	int blocked; /* its head, or a send, was not taken whole */
 };
 
 struct conn {
@@ -54,7 +62,8 @@ struct conn {
 	struct buf in;       /* the request at hand, and nothing behind it */
 	struct buf ahead;    /* what came behind it */
 	struct request *req; /* from its head to its reply */
-	int feeding;         /* within conn_feed */
+	struct stream stream;
+	int feeding; /* within conn_feed */
 	int close_after, paused, in_callback;
 };
 
@@ -64,6 +73,11 @@ void conn_rx(struct conn *c, struct str bytes);
 void conn_writable(struct conn *c);
 void conn_timeout(struct conn *c);
 void conn_close(struct conn *c); /* abruptly */
+/* Answered for the last time: close behind what is on its way. */
+void conn_linger(struct conn *c);
+/* The head of a reply into server->out, LWS_PRE bytes into it. */
+void conn_head(struct conn *c, const struct reply *r, int streams);
+void stream_writable(struct conn *c);
 /* Nothing is in flight on it? */
 int conn_idle(const struct conn *c);
 

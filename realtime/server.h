@@ -18,6 +18,7 @@
  */
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "core/arena.h"
 #include "core/error.h"
@@ -25,6 +26,7 @@
 #include "realtime/http1.h"
 
 struct server;
+struct stream;
 
 struct request {
 	struct http1_head head;
@@ -47,6 +49,12 @@ struct route {
 	void *arg;
 };
 
+/*
+ * What a module answers: size_t x_routes(struct x *x, struct route *out) fills
+ * in up to MODULE_ROUTES and says how many. gateway.c collects them.
+ */
+enum { MODULE_ROUTES = 8 };
+
 struct server_options {
 	const char *host; /* NULL: 127.0.0.1 */
 	int port;         /* 0: any that is free */
@@ -68,7 +76,7 @@ int server_port(const struct server *s);
 uint32_t server_connections(const struct server *s);
 
 /* Accept no more; answer what is in flight, then close; call fn when all is
- * closed. */
+ * closed. Streams are their owners' to end. */
 void server_drain(struct server *s, loop_fn *fn, void *arg);
 
 struct reply {
@@ -93,3 +101,33 @@ struct problem {
 	const char *headers;
 };
 void request_problem(struct request *req, const struct problem *p);
+
+/*
+ * A reply without an end that was known when it began: events. Its body ends
+ * with the connection. Nothing of it is kept here but what was handed to the
+ * kernel, whose buffer is small (STREAM_KERNEL_BYTES): what stream_send didn't
+ * take is the owner's to keep or to drop, so that a slow reader is seen at
+ * once. What the client still sends is dropped. A peer that acknowledges
+ * nothing for STREAM_SILENT_MS is gone; send something now and then, or an
+ * idle one is never noticed.
+ */
+enum {
+	STREAM_KERNEL_BYTES = 16384,
+	STREAM_SILENT_MS = 30000,
+};
+
+struct stream_ops {
+	/* there is room again; follows a stream_send that took less than all */
+	void (*writable)(void *arg);
+	/* the client left; the stream is dead. Never within a call of ours */
+	void (*gone)(void *arg);
+};
+
+/* The head (its body is not used), then the stream; the request is dead with
+ * it, as with a reply, and so is all that points into it. */
+struct stream *request_stream(struct request *req, const struct reply *head,
+    const struct stream_ops *ops, void *arg);
+/* How many bytes were taken, 0 after a failure: then gone() follows. */
+size_t stream_send(struct stream *s, const struct iovec *parts, int n);
+/* The end, behind all that was taken. The stream is dead; gone() won't come. */
+void stream_end(struct stream *s);
