@@ -2,28 +2,10 @@
  * The server over real sockets. It runs on a thread; each test speaks to it
  * with a blocking socket and reads until the answer is whole or it is closed.
  */
+#include "realtime/test-server.h"
 
-#include "realtime/server.h"
-#include "core/log.h"
-#include "core/test.h"
-#include "core/time.h"
-
-#include <arpa/inet.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
-
-#define HOST "Host: h\r\n"
-
-static struct loop *loop;
-static struct server *server;
-static pthread_t thread;
 static struct request *held; /* of /later: answered by a timer */
 static struct loop_timer *later;
-static _Atomic int gone, stop;
 
 static void
 echo(void *arg, struct request *req)
@@ -92,98 +74,13 @@ begin_later(void *arg, struct request *req)
 }
 
 /* A stream of FLOOD bytes, as fast as they are taken, then its end. */
-enum { FLOOD = 2000000 };
-static struct stream *flooding;
-static size_t flooded, offset;
-static _Atomic int blocked;
-
-static void
-flood(void *arg)
-{
-	static char bytes[1000];
-
-	(void)arg;
-	while (flooded < FLOOD) {
-		struct iovec parts[2] = { { bytes + offset, 1000 - offset },
-			{ bytes, 1000 } };
-		size_t took, all;
-
-		for (size_t i = 0; i < sizeof(bytes); i++)
-			bytes[i] = (char)('a' + i % 26);
-		all = parts[0].iov_len + (flooded < 500000 ? 1000 : 0);
-		took = stream_send(flooding, parts, flooded < 500000 ? 2 : 1);
-		flooded += took;
-		offset = (offset + took) % 1000;
-		if (took < all) {
-			blocked++;
-			return;
-		}
-	}
-	stream_end(flooding);
-}
-
-static void
-stream_gone(void *arg)
-{
-	(void)arg;
-	gone++;
-}
-
-static void
-stream_flood(void *arg, struct request *req)
-{
-	static const struct stream_ops ops = { flood, stream_gone };
-
-	(void)arg;
-	flooded = offset = 0;
-	flooding = request_stream(req,
-	    &(struct reply){ .status = 200, .type = "text/plain" }, &ops, NULL);
-	flood(NULL);
-}
-
-static void
-stream_greet(void *arg, struct request *req)
-{
-	static const struct stream_ops ops = { NULL, stream_gone };
-	static char text[] = "data: hello\n\n";
-	struct iovec part = { text, sizeof(text) - 1 };
-	struct reply head = { .status = 200,
-		.type = "text/event-stream",
-		.headers = "X-Test: 1\r\n" };
-	struct stream *s = request_stream(req, &head, &ops, NULL);
-
-	assert_int_equal(stream_send(s, &part, 1), part.iov_len);
-	if (arg != NULL)
-		stream_end(s);
-}
-
 static const struct route routes[] = {
 	{ "GET", "/", 0, NULL, echo, NULL },
 	{ "POST", "/echo", 100000, NULL, echo, NULL },
 	{ "GET", "/a/{x}/b/{y}", 0, NULL, name, NULL },
 	{ "POST", "/later", 100, NULL, hold, NULL },
 	{ "POST", "/begin", 0, begin_later, echo, NULL },
-	{ "GET", "/flood", 0, NULL, stream_flood, NULL },
-	{ "GET", "/greet", 0, NULL, stream_greet, NULL },
-	{ "GET", "/greet/end", 0, NULL, stream_greet, &gone },
 };
-
-static void
-watch_stop(void *arg)
-{
-	(void)arg;
-	if (stop)
-		loop_stop(loop, 0);
-}
-
-static void *
-run(void *arg)
-{
-	loop_run(loop);
-	return arg;
-}
-
-static struct loop_timer *watch;
 
 static int
 setup(void **state)
@@ -200,78 +97,20 @@ setup(void **state)
 	(void)state;
 	log_setup(LOG_ERROR, LOG_JSON);
 	loop = loop_new(&err);
-	server = server_new(loop, &o, &err);
-	if (server == NULL)
-		return -1;
 	later = loop_timer_new(loop, answer_later, NULL);
 	decide = loop_timer_new(loop, decided, NULL);
-	watch = loop_timer_new(loop, watch_stop, NULL);
-	loop_timer_every(watch, 20);
-	return pthread_create(&thread, NULL, run, NULL);
+	return server_up(&o);
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
-	stop = 1;
-	pthread_join(thread, NULL);
+	server_stop();
 	loop_timer_free(later);
 	loop_timer_free(decide);
-	loop_timer_free(watch);
-	server = server_free(server);
 	loop = loop_free(loop);
 	return 0;
-}
-
-static int
-dial(void)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)server_port(server)),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct timeval tv = { .tv_sec = 4 };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-	assert_int_equal(connect(fd, (void *)&in, sizeof(in)), 0);
-	return fd;
-}
-
-static void
-say(int fd, const char *text)
-{
-	assert_int_equal(
-	    send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-static char answer[400000];
-
-/* All that comes until the server closes (or, with n, until n answers'
- * heads are there); how long it took, in ms; -1 when neither came. */
-static int
-hear(int fd, int n)
-{
-	size_t len = 0;
-	int64_t from = time_mono_ms();
-
-	for (;;) {
-		ssize_t r = recv(fd, answer + len, sizeof(answer) - 1 - len, 0);
-		int heads = 0;
-
-		if (r < 0)
-			return -1;
-		len += (size_t)r;
-		answer[len] = '\0';
-		if (r == 0)
-			break;
-		for (char *p = answer; (p = strstr(p, "HTTP/1.1 ")) != NULL;
-		     p++)
-			heads++;
-		if (n > 0 && heads >= n && strstr(answer, "\r\n\r\n") != NULL)
-			break;
-	}
-	return (int)(time_mono_ms() - from);
 }
 
 static void
@@ -541,78 +380,6 @@ test_memory_is_bounded(void **state)
 
 /* Beyond the limit clients wait, and are served when others leave. */
 static void
-test_streams(void **state)
-{
-	int fd = dial();
-
-	(void)state;
-	say(fd, "GET /greet/end HTTP/1.1\r\n" HOST "\r\n");
-	assert_true(hear(fd, 0) >= 0);
-	assert_non_null(strstr(answer, "\r\nX-Test: 1\r\n"));
-	assert_non_null(strstr(answer, "\r\nConnection: close\r\n"));
-	assert_null(strstr(answer, "Content-Length"));
-	assert_string_equal(
-	    strstr(answer, "\r\n\r\n"), "\r\n\r\ndata: hello\n\n");
-	close(fd);
-}
-
-/* What it sends is dropped; that it leaves is told, once. */
-static void
-test_streams_that_are_left(void **state)
-{
-	char text[40000];
-	int fd = dial(), before = gone;
-
-	(void)state;
-	memset(text, 'x', sizeof(text) - 1);
-	text[sizeof(text) - 1] = '\0';
-	say(fd, "GET /greet HTTP/1.1\r\n" HOST "\r\nGET /greet HTTP");
-	for (int i = 0; i < 10; i++)
-		say(fd, text);
-	usleep(1500000); /* beyond every deadline of requests */
-	assert_int_equal(gone, before);
-	close(fd);
-	for (int i = 0; i < 100 && gone == before; i++)
-		usleep(10000);
-	assert_int_equal(gone, before + 1);
-}
-
-/* A reader that sleeps is seen, and gets everything when it wakes. */
-static void
-test_streams_have_backpressure(void **state)
-{
-	int fd = dial(), before = gone, small = 16384;
-	size_t all = 0;
-	ssize_t n;
-	char *body;
-
-	(void)state;
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	say(fd, "GET /flood HTTP/1.1\r\n" HOST "\r\n");
-	usleep(300000);
-	assert_int_equal(blocked, 1);
-	n = recv(fd, answer, 2000, 0);
-	answer[n] = '\0';
-	body = strstr(answer, "\r\n\r\n") + 4;
-	all = (size_t)(answer + n - body);
-	for (;;) {
-		n = recv(fd, answer, sizeof(answer), 0);
-		assert_true(n >= 0);
-		if (n == 0)
-			break;
-		for (ssize_t i = 0; i < n; i++)
-			if (answer[i] !=
-			    (char)('a' + (all + (size_t)i) % 1000 % 26))
-				fail_msg("byte %zu", all + (size_t)i);
-		all += (size_t)n;
-	}
-	assert_int_equal(all, FLOOD);
-	assert_true(blocked > 1);
-	assert_int_equal(gone, before); /* it was ended, not left */
-	close(fd);
-}
-
-static void
 test_connections_are_bounded(void **state)
 {
 	int fds[30], served = 0;
@@ -668,9 +435,6 @@ main(void)
 		cmocka_unit_test(test_slow_clients),
 		cmocka_unit_test(test_clients_that_leave),
 		cmocka_unit_test(test_memory_is_bounded),
-		cmocka_unit_test(test_streams),
-		cmocka_unit_test(test_streams_that_are_left),
-		cmocka_unit_test(test_streams_have_backpressure),
 		cmocka_unit_test(test_connections_are_bounded),
 		cmocka_unit_test(test_a_taken_port_is_named),
 	};
