@@ -1,0 +1,214 @@
+import type { RealtimeChannel, SupabaseClient } from "@supabase/supabase-js";
+import { Merge, type Line } from "./merge.js";
+
+export { Merge, type Line };
+
+/** The last line that was handed over, of the channel's numbering `epoch`. */
+export interface Cursor {
+  epoch: number;
+  seq: number;
+}
+
+/** Lines that can't be had: removed by retention (`expired`), or (`reset`) of a numbering that is no more. */
+export interface Gap {
+  channel: string;
+  from: number;
+  to: number | null;
+  reason: "expired" | "reset";
+}
+
+export interface FollowOptions {
+  /** Go on after this line; without it from the first, or with `tail` from the last few. */
+  cursor?: Cursor;
+  tail?: number;
+  onLines(lines: Line[], cursor: Cursor): void;
+  onGap?(gap: Gap): void;
+  /** The channel has ended, and all its lines were handed over. */
+  onEnd?(): void;
+  /** There is no such channel for this user, or no longer: following has stopped. */
+  onError?(error: Error): void;
+}
+
+export interface Following {
+  readonly cursor: Cursor | undefined;
+  unsubscribe(): Promise<void>;
+}
+
+interface Watched {
+  topic: string;
+  epoch: number;
+  last_seq: number;
+  ended: boolean;
+  interval_ms: number | null;
+}
+
+const RENEW_MS = 15_000;
+const POLL_MS = 2_000; // where the project broadcasts nothing
+const PAGE = 1000;
+const users = new WeakMap<RealtimeChannel, number>();
+
+/**
+ * Hand over a channel's lines in order, each exactly once, live as Realtime brings them; what it does
+ * not bring is fetched. Works with any supabase-js client: its token, however renewed, is used.
+ */
+export function followLogs(
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- whatever its Database type
+  supabase: SupabaseClient<any, any, any>,
+  channel: string,
+  options: FollowOptions,
+): Following {
+  const db = supabase.schema("meshhook");
+  const reader = globalThis.crypto?.randomUUID?.() ?? null;
+  let cursor = options.cursor;
+  let merge: Merge | undefined;
+  let watched: Watched | undefined;
+  let live: RealtimeChannel | undefined;
+  let id: string | undefined; // the channel's, for its history
+  let renewAt = 0;
+  let over = false;
+  let wake = () => {};
+
+  const nap = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = () => (clearTimeout(timer), resolve());
+    });
+  const renewIn = (ms: number) => ((renewAt = Math.min(renewAt, Date.now() + ms)), wake());
+
+  async function ask<T>(query: PromiseLike<{ data: T; error: { message: string } | null; status: number }>) {
+    const { data, error, status } = await query;
+    if (error) throw Object.assign(new Error(error.message), { final: status === 403 || status === 404 });
+    return data;
+  }
+
+  function hand(lines: Line[]) {
+    if (over || !merge || !watched || lines.length === 0) return;
+    cursor = { epoch: watched.epoch, seq: lines[lines.length - 1]!.seq };
+    const at = cursor;
+    call(() => options.onLines(lines, at));
+  }
+
+  function leave() {
+    const left = live;
+    live = undefined;
+    if (!left) return;
+    const others = (users.get(left) ?? 1) - 1;
+    users.set(left, others);
+    if (others === 0) return supabase.removeChannel(left);
+  }
+
+  async function subscribe(topic: string) {
+    await leave();
+    await supabase.realtime.setAuth(); // or the first join goes without a token
+    const joined = (live = supabase.channel(topic, { config: { private: true } }));
+    users.set(joined, (users.get(joined) ?? 0) + 1);
+    joined
+      .on("broadcast", { event: "log" }, ({ payload }) => {
+        if (joined !== live || !merge) return;
+        if (payload.epoch !== watched?.epoch) return renewIn(0);
+        merge.knows(payload.to);
+        hand(merge.take(payload.lines));
+        wake();
+      })
+      .on("broadcast", { event: "hint" }, ({ payload }) => {
+        if (joined !== live || !merge) return;
+        if (payload.epoch !== watched?.epoch) return renewIn(0);
+        merge.knows(payload.last_seq);
+        wake();
+      })
+      .subscribe((status) => {
+        if (joined !== live) return;
+        if (status === "SUBSCRIBED") renewIn(0); // what came before the join
+        if (status === "CLOSED") renewIn(1000 + Math.random() * 2000);
+      });
+  }
+
+  async function renew() {
+    const before = cursor; // the answer may be older than what comes live meanwhile
+    const now = (await ask(db.rpc("watch", { channel, reader }).single())) as Watched;
+    if (over) return;
+    const moved = watched?.topic !== now.topic || !live || live.state === "closed";
+    const reset = before !== undefined && (before.epoch !== now.epoch || before.seq > now.last_seq);
+    renewAt = Date.now() + (now.interval_ms === null ? POLL_MS : RENEW_MS);
+    watched = now;
+    if (reset) {
+      cursor = id = undefined;
+      call(() => options.onGap?.({ channel, from: before.seq + 1, to: null, reason: "reset" }));
+    }
+    if (!merge || reset) merge = new Merge(reset ? 0 : (before?.seq ?? Math.max(0, now.last_seq - (options.tail ?? Infinity))));
+    merge.knows(now.last_seq);
+    if (moved) await subscribe(now.topic);
+  }
+
+  async function channelId() {
+    const [, , , service, project, resource = ""] = watched!.topic.split(":");
+    if (service === "run") return resource;
+    const query = db.from("channels").select("id").match({ project_id: project, service, resource });
+    return ((await ask(query.maybeSingle())) as { id: string } | null)?.id;
+  }
+
+  // A hole is believed only when it is still there after another watch: until then this user may
+  // have been removed, or have read from a replica that lags.
+  let doubted = 0;
+  async function fill({ from, to }: { from: number; to: number }) {
+    id ??= await channelId();
+    const rows = (await ask(
+      db.from("logs").select("seq,ts,level,message,attrs,source").eq("channel_id", id)
+        .gte("seq", from).lte("seq", to).order("seq").limit(PAGE),
+    )) as Line[];
+    const first = rows[0]?.seq ?? to + 1;
+    if (over || !merge || merge.seq >= from) return; // it came live meanwhile
+    if (first > from && doubted !== from) {
+      doubted = from;
+      renewAt = 0;
+      return nap(500);
+    }
+    if (first > from && (cursor || options.cursor))
+      call(() => options.onGap?.({ channel, from, to: first - 1, reason: "expired" }));
+    if (first > from) hand(merge.skip(first - 1));
+    hand(merge.take(rows));
+  }
+
+  async function follow() {
+    for (let failures = 0; !over; ) {
+      try {
+        if (Date.now() >= renewAt) await renew();
+        const hole = merge?.hole();
+        if (hole) await fill(hole);
+        else if (watched?.ended) return stop(options.onEnd);
+        else await nap(renewAt - Date.now());
+        failures = 0;
+      } catch (error) {
+        if ((error as { final?: boolean }).final) return stop(() => options.onError?.(error as Error));
+        await nap(Math.min(RENEW_MS, 500 * 2 ** failures++) * (0.5 + Math.random() / 2));
+      }
+    }
+  }
+
+  async function stop(then?: () => void) {
+    if (over) return;
+    over = true;
+    wake();
+    await leave();
+    if (then) call(then);
+  }
+
+  void follow();
+  return {
+    get cursor() {
+      return cursor;
+    },
+    unsubscribe: () => stop(),
+  };
+}
+
+/** A mistake in a callback is its owner's: it must neither stop nor repeat anything here. */
+function call(callback: () => void) {
+  try {
+    callback();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
