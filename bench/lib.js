@@ -57,7 +57,7 @@ function stack() {
     MESHHOOK_STACK_DIR: process.env.MESHHOOK_STACK_DIR || path.join(root, '.stack', 'bench'),
   };
   const script = path.join(root, 'scripts', 'stack');
-  execFileSync(script, ['start'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync(script, ['start', '--without', 'api,gateway'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
   for (const line of execFileSync(script, ['env'], { env, encoding: 'utf8' }).split('\n')) {
     const m = /^export ([A-Z_]+)=(?:'(.*)'|"(.*)"|(.*))$/.exec(line);
     if (m) env[m[1]] = m[2] ?? m[3] ?? m[4];

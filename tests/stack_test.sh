@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The local stack: started, found running, refused on a taken port, killed,
-# reset; and that its role postgres may do no more than a hosted project's.
+# reset; that its role postgres may do no more than a hosted project's; and what
+# answers on its API port.
 # Prints TAP. Runs beside any other stack, in a folder and on ports of its own.
 # shellcheck disable=SC2319
 set -uo pipefail
@@ -41,13 +42,15 @@ refused() { ! sql "begin; $1; rollback" && said 'permission denied|must be|super
 
 rm -rf "$MESHHOOK_STACK_DIR"
 
-python3 -m http.server "$port" --bind 127.0.0.1 >/dev/null 2>&1 &
-holder=$!
-for _ in $(seq 100); do [ -n "$(listener_inode "$port")" ] && break; sleep 0.05; done
-run scripts/stack start; [ $? -eq 1 ]; ok $? 'start fails where its port is taken'
-said "port $port .*http.server.*pid $holder"; ok $? 'the error names the port, the process and its pid'
-[ ! -e "$MESHHOOK_STACK_DIR/data" ]; ok $? 'and nothing was touched'
-kill "$holder"; wait "$holder" 2>/dev/null; holder=
+for taken in "$port" "$((base + 21))"; do
+	python3 -m http.server "$taken" --bind 127.0.0.1 >/dev/null 2>&1 &
+	holder=$!
+	for _ in $(seq 100); do [ -n "$(listener_inode "$taken")" ] && break; sleep 0.05; done
+	run scripts/stack start; [ $? -eq 1 ]; ok $? 'start fails where its port is taken'
+	said "port $taken .*http.server.*pid $holder"; ok $? 'the error names the port, the process and its pid'
+	[ ! -e "$MESHHOOK_STACK_DIR/data" ]; ok $? 'and nothing was touched'
+	kill "$holder"; wait "$holder" 2>/dev/null; holder=
+done
 
 run scripts/stack status; [ $? -eq 3 ]; ok $? 'status of a stopped stack exits 3'
 stopped_env=$(scripts/stack env)
@@ -87,6 +90,44 @@ signature=$(printf %s "$head_body" | openssl dgst -sha256 -hmac "$SUPABASE_JWT_S
 [ "$(printf %s "$MESHHOOK_INTAKE_KEY" | openssl base64 -d -A | wc -c)" -eq 32 ]; ok $? 'the intake key is 32 bytes'
 [ "$(stat -c %a "$MESHHOOK_STACK_DIR/secrets")" = 600 ]; ok $? 'secrets are for their owner only'
 
+# rest KEY PATH [CURL ARGS]: an HTTP status, the body in $out
+rest() {
+	local key=$1 path=$2
+	shift 2
+	curl -sS -o "$out" -w '%{http_code}' -H "apikey: $key" "$SUPABASE_URL$path" "$@"
+}
+for key in "$SUPABASE_PUBLISHABLE_KEY" "$SUPABASE_ANON_KEY"; do
+	[ "$(rest "$key" /auth/v1/health)" = 200 ]; ok $? "Auth answers to ${key:0:8}..."
+	[ "$(rest "$key" /rest/v1/projects -H 'Accept-Profile: meshhook')" = 401 ]; ok $? 'and REST does not show it a project'
+done
+for key in "$SUPABASE_SECRET_KEY" "$SUPABASE_SERVICE_ROLE_KEY"; do
+	[ "$(rest "$key" /rest/v1/rpc/create_project -H 'Content-Profile: meshhook' --json "{\"slug\": \"${key:0:2}\", \"name\": \"n\"}")" = 200 ]; ok $? "REST calls a function for ${key:0:8}..."
+done
+[ "$(rest nobody /auth/v1/health)" = 401 ]; ok $? 'another key is refused'
+[ "$(rest "$SUPABASE_ANON_KEY" /auth/v1/signup --json '{"email": "ada@example.com", "password": "analytical"}')" = 200 ]; ok $? 'a user can sign up'
+token=$(sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p' "$out")
+signature=$(printf %s "${token%.*}" | openssl dgst -sha256 -hmac "$SUPABASE_JWT_SECRET" -binary | openssl base64 -A | tr '+/' '-_' | tr -d =)
+[ "$signature" = "${token##*.}" ]; ok $? 'the token is signed with the secret'
+[ "$(rest "$SUPABASE_ANON_KEY" /rest/v1/projects -H 'Accept-Profile: meshhook' -H "Authorization: Bearer $token")" = 200 ] && said '^\[\]$'; ok $? 'and shows its user no stranger'"'"'s project'
+sql 'create table public.made (at timestamptz); grant select, insert on public.made to anon' &&
+	sql "insert into public.made values ('2026-01-02 03:04:05.678901+00')"
+for _ in $(seq 100); do [ "$(rest "$SUPABASE_ANON_KEY" /rest/v1/made)" = 200 ] && break; sleep 0.05; done
+said '^\[{"at":"2026-01-02T03:04:05.678901\+00:00"}\]$'; ok $? 'a new table is served, its times as PostgREST writes them'
+sql 'drop table public.made'
+[ "$(rest "$SUPABASE_SECRET_KEY" /_system/info)" = 404 ]; ok $? 'nothing else is served'
+
+if [ -x "${MESHHOOK_BIN:-build/meshhook}" ] && compgen -G 'migrations/[0-9]*.sql' >/dev/null; then
+	run scripts/stack status; said "gateway on 127.0.0.1:$((base + 32))"; ok $? 'a gateway that is built is started'
+	run curl -fsS "http://127.0.0.1:$((base + 32))/readyz"; ok $? 'and ready'
+	kill "$(cat "$MESHHOOK_STACK_DIR/gateway/pid")"
+	for _ in $(seq 200); do scripts/stack status 2>&1 | grep -q gateway || break; sleep 0.05; done
+fi
+[ "$(rest "$SUPABASE_ANON_KEY" /realtime/v1/websocket)" = 503 ] && said 'stack start --with gateway'; ok $? 'Realtime without a gateway says what to do'
+kill -9 "$(cat "$MESHHOOK_STACK_DIR/api/pid")"
+run scripts/stack start --without gateway; ok $? 'start starts what is missing'
+[ "$(rest "$SUPABASE_ANON_KEY" /auth/v1/health)" = 200 ]; ok $? 'and the api answers again'
+run scripts/stack start --with nonsense; [ $? -eq 1 ] && said 'there are: api gateway worker'; ok $? 'an unknown part is an error that names those there are'
+
 if compgen -G 'migrations/[0-9]*.sql' >/dev/null; then
 	rm -f "$MESHHOOK_STACK_DIR/migrations.sha256"
 	run scripts/stack start && grep -q 'up to date' "$MESHHOOK_STACK_DIR/push.log"; ok $? 'a second push is a no-op'
@@ -108,7 +149,7 @@ sql "select to_regclass('public.kept') is null" && said '^t$'; ok $? 'without th
 kill -9 "$(as_postgres head -n 1 "$MESHHOOK_STACK_DIR/data/postmaster.pid")"
 run scripts/stack reset; ok $? 'reset works on a killed server too'
 run scripts/stack stop; ok $? 'stop stops'
-[ -z "$(listener_inode "$port")" ]; ok $? 'and the port is free'
+[ -z "$(listener_inode "$port")$(listener_inode $((base + 21)))" ]; ok $? 'and its ports are free'
 run scripts/stack stop; ok $? 'a second stop is harmless'
 run env MESHHOOK_STACK_PORT_BASE=99999 scripts/stack env; [ $? -eq 1 ] && said MESHHOOK_STACK_PORT_BASE; ok $? 'a bad port base is an error that names it'
 run scripts/stack fly; [ $? -eq 2 ]; ok $? 'an unknown command is a usage error'

@@ -18,6 +18,7 @@ begin
 		('authenticated', 'nologin noinherit'),
 		('service_role', 'nologin noinherit bypassrls'),
 		('authenticator', 'login noinherit'),
+		('api_login', 'login'), -- REST and Auth of this stack log in by it
 		('postgres', 'login nosuperuser createdb createrole replication bypassrls'),
 		('supabase_auth_admin', 'login noinherit createrole'),
 		('supabase_storage_admin', 'login noinherit createrole'),
@@ -33,7 +34,7 @@ begin
 end
 $$;
 
-grant anon, authenticated, service_role to authenticator;
+grant anon, authenticated, service_role to authenticator, api_login;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres with admin option;
 grant supabase_realtime_admin to postgres;
