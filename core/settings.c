@@ -145,4 +145,32 @@ const struct setting settings[N_SETTINGS] = {
 		.groups = SETTING_G_GATEWAY | SETTING_G_INTAKE, .secret = 1,
 		.help = "the key under which endpoint secrets are sealed",
 	},
+	[SETTING_JWT_SECRET] = {
+		.env = "MESHHOOK_JWT_SECRET", .type = SETTING_TEXT,
+		.groups = SETTING_G_GATEWAY, .secret = 1,
+		.help = "the secret of users' tokens that are signed by HS256, as "
+			"Supabase Auth has it; 32 bytes or more",
+	},
+	[SETTING_JWKS_URL] = {
+		.env = "MESHHOOK_JWKS_URL", .type = SETTING_TEXT,
+		.groups = SETTING_G_GATEWAY,
+		.help = "where the public keys of RS256 and ES256 tokens are: "
+			"https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json",
+	},
+	[SETTING_JWT_ISSUER] = {
+		.env = "MESHHOOK_JWT_ISSUER", .type = SETTING_TEXT,
+		.groups = SETTING_G_GATEWAY,
+		.help = "the iss that a user's token must have; none: any",
+	},
+	[SETTING_JWT_AUDIENCE] = {
+		.env = "MESHHOOK_JWT_AUDIENCE", .type = SETTING_TEXT,
+		.groups = SETTING_G_GATEWAY,
+		.help = "the aud that a user's token must have; none: any",
+	},
+	[SETTING_CORS_ORIGINS] = {
+		.env = "MESHHOOK_CORS_ORIGINS", .type = SETTING_TEXT,
+		.groups = SETTING_G_GATEWAY,
+		.help = "origins whose pages may call the gateway, by commas: "
+			"https://app.example, or * for any; none: no page may",
+	},
 };

@@ -131,7 +131,8 @@ create table meshhook.logs (
   level smallint not null,
   message text not null,
   attrs jsonb,
-  source text
+  source text,
+  client_ts timestamptz
 ) partition by range (ts);
 create index logs_channel on meshhook.logs (channel_id, seq);
 
@@ -266,6 +267,8 @@ comment on table meshhook.run_events is 'The truth about every run: append-only,
 comment on table meshhook.logs is 'Log lines, contiguous by channel, partitioned by month.';
 comment on column meshhook.logs.channel_id is 'The run''s id, or the channel''s.';
 comment on column meshhook.logs.level is 'As OpenTelemetry counts: 1 trace, 5 debug, 9 info, 13 warn, 17 error, 21 fatal.';
+comment on column meshhook.logs.source is 'In a run''s channel: the service that published the line; null: the engine.';
+comment on column meshhook.logs.client_ts is 'When its writer says that it was, where it says so; ts is the database''s.';
 comment on table meshhook.channels is 'Log channels that are no run''s.';
 comment on column meshhook.channels.epoch is 'Renewed when a restore may have taken lines back: old cursors are then void.';
 comment on table meshhook_engine.staged_logs is 'Lines of transactions that have not committed yet.';

@@ -98,6 +98,9 @@ begin
     select id from meshhook.runs where project_id = p_project
     union all select id from meshhook.channels where project_id = p_project);
   delete from meshhook.recent_logs where project_id = p_project;
+  delete from meshhook_engine.log_ids where channel_id in (
+    select id from meshhook.runs where project_id = p_project
+    union all select id from meshhook.channels where project_id = p_project);
   delete from meshhook.steps where run_id in (
     select id from meshhook.runs where project_id = p_project);
   delete from meshhook.run_events where run_id in (

@@ -53,7 +53,14 @@ begin
     ('meshhook_gateway', 'meshhook_engine', '{endpoint_lookup, flush_broadcasts, goodbye,
       heartbeat, intake, schema_info}'),
     ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions,
-      flush_broadcasts, goodbye, heartbeat, schema_info}')
+      flush_broadcasts, goodbye, heartbeat, schema_info}'),
+    -- publishing
+    ('authenticated', 'meshhook', '{create_service_token, log_lines, revoke_service_token}'),
+    ('authenticated', 'meshhook_engine', '{create_service_token_as_member, log_names,
+      revoke_service_token_as_member}'),
+    ('service_role', 'meshhook', '{create_service_token, log_lines, revoke_service_token}'),
+    ('service_role', 'meshhook_engine', '{create_service_token, log_names, revoke_service_token}'),
+    ('meshhook_gateway', 'meshhook_engine', '{append_logs, service_token}')
   ) as t (role, schema, names) loop
     for i in 1 .. cardinality(g.names) loop
       if not exists (select from pg_proc
@@ -69,11 +76,17 @@ begin
 end
 $$;
 
+-- The gateway reads as the user whose token it verified, and as nobody stronger. It inherits
+-- nothing: it must become one of them first.
+alter role meshhook_gateway noinherit;
+grant anon, authenticated to meshhook_gateway;
+
 -- Tables ------------------------------------------------------------------------------------
 
 grant select on meshhook.projects, meshhook.members, meshhook.workflows, meshhook.versions,
   meshhook.endpoints, meshhook.runs, meshhook.steps, meshhook.run_events, meshhook.logs,
-  meshhook.channels, meshhook.counters, meshhook.audit_log, meshhook.recent_logs
+  meshhook.channels, meshhook.counters, meshhook.audit_log, meshhook.recent_logs,
+  meshhook.service_tokens
   to authenticated, service_role;
 grant select on meshhook.workers to service_role;
 
@@ -105,6 +118,8 @@ begin
 end
 $$;
 create policy seen_by_admins on meshhook.audit_log for select to authenticated
+  using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+create policy seen_by_admins on meshhook.service_tokens for select to authenticated
   using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
 
 -- Owners are made, changed and removed by owners only; anyone may leave.

@@ -52,9 +52,11 @@ select is_empty('select * from allowed except select grantee, kind, object, priv
   'nothing on the list that is not granted');
 select is_empty($$select m.roleid::regrole, m.member::regrole from pg_auth_members m
   where m.member in ('meshhook_worker'::regrole, 'meshhook_gateway'::regrole, 'meshhook_monitor'::regrole)
+    and not (m.member = 'meshhook_gateway'::regrole and not m.inherit_option and not m.admin_option
+      and m.roleid in ('anon'::regrole, 'authenticated'::regrole))
     or m.roleid in ('meshhook_worker'::regrole, 'meshhook_gateway'::regrole, 'meshhook_monitor'::regrole)
       and m.member <> 'postgres'::regrole$$,
-  'our login roles are members of nothing, and only their creator may become them');
+  'only the gateway may become somebody (anon or authenticated), and only their creator one of them');
 select is_empty($$select rolname from pg_roles where rolname ~ '^meshhook_'
   and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication or rolconnlimit < 0)$$,
   'our login roles have no attribute but LOGIN and a connection limit');

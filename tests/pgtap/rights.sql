@@ -9,9 +9,9 @@ create temp table expected (
   tab text, op text, members text default 'nobody', service boolean default false, statement text);
 
 insert into expected (tab, op, members, service)
-  select 'meshhook.' || t, 'select', case t when 'audit_log' then 'admin' else 'viewer' end, true
+  select 'meshhook.' || t, 'select', case when t in ('audit_log', 'service_tokens') then 'admin' else 'viewer' end, true
   from unnest(array['projects', 'members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
-    'run_events', 'logs', 'channels', 'recent_logs', 'counters', 'audit_log']) t;
+    'run_events', 'logs', 'channels', 'recent_logs', 'counters', 'audit_log', 'service_tokens']) t;
 insert into expected values ('meshhook.workers', 'select', 'nobody', true);
 
 insert into expected values
@@ -137,6 +137,15 @@ insert into calls values
   ($$select meshhook.log('test-alpha', 'app', 'x', 'info', 'm')$$, '{owner, admin, editor, service_role}'),
   ($$select meshhook.cancel_run((select id from a_run))$$, '{owner, admin, editor, service_role}'),
   ($$select meshhook.purge_project('test-alpha')$$, '{owner, service_role}'),
+  ($$select meshhook.create_service_token('test-alpha', 'etl')$$, '{owner, admin, service_role}'),
+  ($$select meshhook.revoke_service_token((select id from a_token))$$, '{owner, admin, service_role}'),
+  ($$select meshhook.log_lines(array['logs:app:test-alpha:shop'])$$,
+    '{owner, admin, editor, viewer, service_role}'),
+  ($$select meshhook_engine.create_service_token((select id from target), 'etl', null, null)$$, '{service_role}'),
+  ($$select meshhook_engine.revoke_service_token((select id from a_token))$$, '{service_role}'),
+  ($$select meshhook_engine.service_token('00')$$, '{gateway}'),
+  ($$select meshhook_engine.append_logs(array[(select id from a_token)], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')$$,
+    '{gateway}'),
   ($$select meshhook_engine.start_run((select id from target), 'lead', '{}', null, null)$$, '{service_role}'),
   ($$select meshhook_engine.cancel_run((select id from a_run), null)$$, '{service_role}'),
   ($$select meshhook_engine.log((select id from target), 'app', 'x', 'info', 'm', null)$$, '{service_role}'),
@@ -154,7 +163,9 @@ insert into calls values
   ($$select meshhook_engine.claim(1, 1000)$$, '{worker}'),
   ($$select meshhook_engine.endpoint_lookup('test-alpha', 'in')$$, '{gateway}');
 create temp table a_run as select id from meshhook.runs where project_id = pg_temp.project('test-alpha');
-grant select on a_run to public;
+create temp table a_token as
+  select id from meshhook.service_tokens where project_id = pg_temp.project('test-alpha');
+grant select on a_run, a_token to public;
 -- To outsiders a project does not exist.
 select matches(pg_temp.attempt(actor, call), case when actor = any (may) then '^[0-9]+$'
     when actor in ('outsider', 'stranger', 'tokenless') then '^(42501|PT404)$'
