@@ -12,6 +12,7 @@
 #include "core/time.h"
 #include "realtime/server-impl.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,6 +267,24 @@ request_problem(struct request *req, const struct problem *p)
 	arena_deinit(&a);
 }
 
+/* A descriptor of its own stays, whoever closes the other; a raw socket of
+ * libwebsockets is closed without being shut down. */
+int
+request_detach(struct request *req)
+{
+	struct conn *c = req->conn;
+	int fd = fcntl(lws_get_socket_fd(c->wsi), F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	access_line(req, 101);
+	c->state = CONN_DEAD;
+	request_end(c);
+	lws_rx_flow_control(c->wsi, 0); /* others read what comes now */
+	deadline(c, 1);                 /* if no callback of it says so */
+	return fd;
+}
+
 /* What is no request at all, or took too long to become one. */
 static void
 conn_refuse(struct conn *c, int status, const char *detail)
@@ -293,6 +312,9 @@ conn_timeout(struct conn *c)
 		conn_refuse(c, 408, "the head took too long");
 	else if (c->state == CONN_BODY)
 		conn_refuse(c, 408, "the body took too long");
+	else if (c->state == CONN_DEAD) /* detached */
+		lws_set_timeout(
+		    c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 	else
 		conn_close(c);
 }

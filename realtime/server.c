@@ -65,7 +65,8 @@ lws_line(int level, const char *line)
 	char text[256];
 
 	snprintf(text, sizeof(text), "%.*s", n, line);
-	if (level == LLL_ERR)
+	/* one of its errors is none: each adopted WebSocket says it */
+	if (level == LLL_ERR && strstr(text, ": calling service") == NULL)
 		log_warn("lws", S_("text", text));
 	else
 		log_debug("lws", S_("text", text));

@@ -131,3 +131,11 @@ struct stream *request_stream(struct request *req, const struct reply *head,
 size_t stream_send(struct stream *s, const struct iovec *parts, int n);
 /* The end, behind all that was taken. The stream is dead; gone() won't come. */
 void stream_end(struct stream *s);
+
+/*
+ * Take the connection out of the server's hands: its socket, which nothing was
+ * answered on, is the caller's; the request is dead, and what the client sent
+ * behind its head is lost. -1 when there is no descriptor left for that; the
+ * request then lives.
+ */
+int request_detach(struct request *req);
