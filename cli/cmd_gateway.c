@@ -5,6 +5,7 @@ static int
 cmd_gateway(struct cli *cli, struct error *err)
 {
 	const struct config *c = &cli->config;
+	const char *secret = config_text(c, SETTING_JWT_SECRET);
 
 	if (config_need(c, SETTING_GATEWAY_DB_URL, err) < 0 ||
 	    config_need(c, SETTING_INTAKE_KEY, err) < 0)
@@ -14,6 +15,10 @@ cmd_gateway(struct cli *cli, struct error *err)
 	    .host = config_text(c, SETTING_GATEWAY_HOST),
 	    .port = (int)config_int(c, SETTING_GATEWAY_PORT),
 	    .intake_keys = str_of(config_text(c, SETTING_INTAKE_KEY)),
+	    .jwt_secret = secret != NULL ? str_of(secret) : (struct str){ 0 },
+	    .jwks_url = config_text(c, SETTING_JWKS_URL),
+	    .jwt_issuer = config_text(c, SETTING_JWT_ISSUER),
+	    .jwt_audience = config_text(c, SETTING_JWT_AUDIENCE),
 	    .connections = (uint32_t)config_int(c, SETTING_GATEWAY_CONNECTIONS),
 	    .endpoint_rate = (uint32_t)config_int(c, SETTING_GATEWAY_RATE),
 	    .endpoint_burst = (uint32_t)config_int(c, SETTING_GATEWAY_BURST),

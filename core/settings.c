@@ -146,7 +146,8 @@ const struct setting settings[N_SETTINGS] = {
 		.help = "the key under which endpoint secrets are sealed",
 	},
 	[SETTING_JWT_SECRET] = {
-		.env = "MESHHOOK_JWT_SECRET", .type = SETTING_TEXT,
+		.env = "MESHHOOK_JWT_SECRET", .alias = "SUPABASE_JWT_SECRET",
+		.type = SETTING_TEXT,
 		.groups = SETTING_G_GATEWAY, .secret = 1,
 		.help = "the secret of users' tokens that are signed by HS256, as "
 			"Supabase Auth has it; 32 bytes or more",

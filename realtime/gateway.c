@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "core/time.h"
 #include "realtime/realtime-sql.h"
+#include "realtime/identity.h"
 #include "realtime/intake.h"
 #include "realtime/server.h"
 
@@ -28,6 +29,7 @@ struct gateway {
 	struct loop *loop;
 	struct db *db;
 	struct vault vault;
+	struct identities *identities;
 	struct intake *intake;
 	struct server *server;
 	struct loop_signal *term, *interrupt;
@@ -197,6 +199,20 @@ limit_fds(uint32_t connections)
 }
 
 static int
+start_identities(struct gateway *g, struct error *err)
+{
+	struct identities_options o = { .db = g->db,
+		.vault = &g->vault,
+		.jwt_secret = g->o->jwt_secret,
+		.jwks_url = g->o->jwks_url,
+		.issuer = g->o->jwt_issuer,
+		.audience = g->o->jwt_audience };
+
+	g->identities = identities_new(g->loop, &o, err);
+	return g->identities == NULL ? -1 : 0;
+}
+
+static int
 start_database(struct gateway *g, struct error *err)
 {
 	struct db_options db = { .url = g->o->db_url,
@@ -214,7 +230,7 @@ start_database(struct gateway *g, struct error *err)
 		return -1;
 	in.db = g->db;
 	g->intake = intake_new(g->loop, &in);
-	return 0;
+	return start_identities(g, err);
 }
 
 static size_t
@@ -238,6 +254,7 @@ collect_routes(struct gateway *g)
 
 	r += own_routes(g, r);
 	r += intake_routes(g->intake, r);
+	r += identity_routes(g->identities, r);
 	return (size_t)(r - g->routes);
 }
 
@@ -290,6 +307,7 @@ end(struct gateway *g)
 	g->server = server_free(g->server);
 	g->db = db_free(g->db);
 	g->intake = intake_free(g->intake);
+	g->identities = identities_free(g->identities);
 	loop_signal_stop(g->term);
 	loop_signal_stop(g->interrupt);
 	loop_timer_free(g->beat);

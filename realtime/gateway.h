@@ -14,9 +14,12 @@
 
 struct gateway_options {
 	const char *db_url;
-	const char *host;        /* an address; NULL: 127.0.0.1 */
-	int port;                /* 0: any that is free */
-	struct str intake_keys;  /* as vault_init() takes them */
+	const char *host;                      /* an address; NULL: 127.0.0.1 */
+	int port;                              /* 0: any that is free */
+	struct str intake_keys;                /* as vault_init() takes them */
+	struct str jwt_secret;                 /* s NULL: no HS256 */
+	const char *jwks_url;                  /* NULL: no RS256, no ES256 */
+	const char *jwt_issuer, *jwt_audience; /* NULL: any */
 	uint32_t connections;    /* of clients, at once; 0: 4,096 */
 	uint32_t endpoint_rate;  /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t endpoint_burst; /* beyond the rate; 0: twice the rate */

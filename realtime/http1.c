@@ -246,6 +246,7 @@ http1_phrase(int status)
 		const char *phrase;
 	} phrases[] = {
 		{ 200, "OK" },
+		{ 201, "Created" },
 		{ 202, "Accepted" },
 		{ 204, "No Content" },
 		{ 400, "Bad Request" },
