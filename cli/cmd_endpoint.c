@@ -1,12 +1,10 @@
 #include "cli/commands.h"
-#include "cli/session.h"
+#include "cli/endpoint.h"
 #include "cli/sql.h"
-#include "supabase/client/vault.h"
+#include "worker/flow/expr.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-
-enum { SECRET_BYTES = 32 };
 
 /* The trigger that is meant: --trigger, or the workflow's only webhook. */
 static const char *
@@ -46,52 +44,19 @@ pick_trigger(struct session *s, struct rows *target, struct error *err)
 	return NULL;
 }
 
-/* "whsec_" and base64, as Standard Webhooks writes secrets. */
-static int
-make_secret(struct arena *a, char **out, struct error *err)
-{
-	unsigned char bytes[SECRET_BYTES];
-
-	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
-		return fail(err, FAULT_RETRY, "RANDOM", "no random bytes");
-	*out = arena_printf(a, "whsec_%s",
-	    base64_encode(a, (struct str){ (char *)bytes, sizeof(bytes) }).s);
-	secret_wipe(bytes, sizeof(bytes));
-	return 0;
-}
-
-static int
-seal(struct session *s, const struct uuid *endpoint, const char *secret,
-    struct str *sealed, struct error *err)
-{
-	const char *keys = config_text(&s->cli->config, SETTING_INTAKE_KEY);
-	struct vault_place place = { .project = s->project, .version = 1 };
-	char id[UUID_TEXT];
-	struct vault vault;
-	int r;
-
-	place.name = str_of(arena_printf(
-	    &s->cli->arena, "endpoint/%s", uuid_format(endpoint, id)));
-	if (vault_init(&vault, str_of(keys), err) < 0)
-		return fail_in(err, "MESHHOOK_INTAKE_KEY");
-	r = vault_seal(
-	    &vault, &s->cli->arena, &place, str_of(secret), sealed, err);
-	vault_deinit(&vault);
-	return r;
-}
-
 static const struct column created[] = {
 	{ "slug", "endpoint", COLUMN_TEXT },
 	{ "path", "path", COLUMN_TEXT },
 	{ "workflow", "workflow", COLUMN_TEXT },
 	{ "trigger", "trigger", COLUMN_TEXT },
+	{ "scheme", "scheme", COLUMN_TEXT },
 	{ "id", "id", COLUMN_TEXT },
 	{ "secret", "secret", COLUMN_TEXT },
 };
 
 static void
 print_created(struct session *s, const struct uuid *id, const char *trigger,
-    const char *secret)
+    const struct signature_scheme *scheme, struct str secret)
 {
 	struct arena *a = &s->cli->arena;
 	struct json *o = json_object(a);
@@ -104,21 +69,91 @@ print_created(struct session *s, const struct uuid *id, const char *trigger,
 	json_set(a, o, "path",
 	    json_cstring(
 		a, arena_printf(a, "/hooks/%s/%s", s->slug, s->cli->args[0])));
-	json_set(a, o, "secret", json_cstring(a, secret));
+	json_set(
+	    a, o, "scheme", json_cstring(a, signature_type_name(scheme->type)));
+	if (secret.s != NULL)
+		json_set(a, o, "secret", json_string(a, secret));
 	OUT_OBJECT(&s->cli->out, a, created, o);
-	session_note(s,
-	    "The secret is shown this once: give it to whoever "
-	    "signs the webhooks.");
+	if (secret.s != NULL)
+		session_note(s,
+		    "The secret is shown this once: give it to whoever "
+		    "signs the webhooks.");
+	if (scheme->type == SIGNATURE_NONE)
+		session_note(s,
+		    "Anybody who knows the path can start runs: nothing is "
+		    "verified.");
+}
+
+static int
+number_add(struct cli *cli, struct json *o, const char *name, const char *key,
+    struct error *err)
+{
+	int64_t v = 0;
+
+	if (cli_opt(cli, name) == NULL)
+		return 0;
+	if (cli_opt_int(cli, name, 1, 16777216, &v, err) < 0)
+		return -1;
+	return json_set(&cli->arena, o, key, json_int(&cli->arena, v));
+}
+
+/* --header NAME, in lower case, as often as it was given. */
+static void
+headers_add(struct cli *cli, struct json *o)
+{
+	struct json *list = json_array(&cli->arena);
+	const char *lines = cli_opt(cli, "header");
+
+	while (lines != NULL && *lines != '\0') {
+		size_t n = strcspn(lines, "\n");
+		char *name = arena_strndup(&cli->arena, lines, n);
+
+		for (char *c = name; *c != '\0'; c++)
+			if (*c >= 'A' && *c <= 'Z')
+				*c = (char)(*c | 0x20);
+		json_push(&cli->arena, list, json_cstring(&cli->arena, name));
+		lines += n + (lines[n] == '\n');
+	}
+	json_set(&cli->arena, o, "headers", list);
+}
+
+/* Columns of the endpoint. */
+static int
+options_make(
+    struct cli *cli, struct json *scheme, struct str *out, struct error *err)
+{
+	struct json *o = json_object(&cli->arena);
+	const char *mapping = cli_opt(cli, "mapping");
+	struct expr *expr;
+	struct error why;
+
+	json_set(&cli->arena, o, "scheme", scheme);
+	headers_add(cli, o);
+	if (mapping != NULL &&
+	    expr_compile(&cli->arena, str_of(mapping), &expr, &why) < 0)
+		return usage(err, "--mapping: %s", why.text);
+	if (mapping != NULL)
+		json_set(&cli->arena, o, "mapping",
+		    json_cstring(&cli->arena, mapping));
+	if (number_add(cli, o, "rate", "rate", err) < 0 ||
+	    number_add(cli, o, "burst", "burst", err) < 0 ||
+	    number_add(cli, o, "keep-body", "keep_body_days", err) < 0 ||
+	    number_add(cli, o, "max-body", "max_body_bytes", err) < 0)
+		return -1;
+	*out = json_text(&cli->arena, o);
+	return 0;
 }
 
 static int
 create(struct session *s, struct rows *target, struct error *err)
 {
+	struct str sealed, secret, options;
+	struct signature_scheme scheme;
 	struct rows rows = { 0 };
+	struct json *config;
 	const char *trigger;
-	struct str sealed;
 	struct uuid id;
-	char *secret = NULL;
+	int made;
 
 	if (target->n == 0)
 		return fail(err, FAULT_INPUT, "PT404",
@@ -129,15 +164,19 @@ create(struct session *s, struct rows *target, struct error *err)
 	if (trigger == NULL)
 		return -1;
 	rows_uuid(target, 0, "id", &id);
-	if (make_secret(&s->cli->arena, &secret, err) < 0 ||
-	    seal(s, &id, secret, &sealed, err) < 0)
+	if (endpoint_scheme(s->cli, &config, &scheme, err) < 0 ||
+	    options_make(s->cli, config, &options, err) < 0 ||
+	    endpoint_secret(s->cli, &scheme, &secret, &made, err) < 0 ||
+	    endpoint_seal(s, &id, 1, secret, &sealed, err) < 0)
 		return -1;
 	if (SESSION_QUERY(s, &sql_endpoint_create, &rows, err, db_text(s->id),
 		db_text(s->cli->args[0]), db_text(s->cli->args[1]),
-		db_text(trigger), db_str(sealed), db_uuid(&id)) < 0)
+		db_text(trigger), db_str(sealed), db_uuid(&id),
+		db_jsonb(options)) < 0)
 		return -1;
 	rows_deinit(&rows);
-	print_created(s, &id, trigger, secret);
+	print_created(
+	    s, &id, trigger, &scheme, made ? secret : (struct str){ NULL, 0 });
 	if (!rows_bool(target, 0, "published"))
 		session_note(s,
 		    "Webhooks are refused until the workflow is "
@@ -165,9 +204,10 @@ create_in(struct session *s, struct error *err)
 		    slug, s->slug);
 	if (r < 0 && strcmp(err->code, "23514") == 0)
 		return usage(err,
-		    "\"%.80s\" is no slug\nit has letters a-z, "
-		    "digits, - and _, begins with a letter or digit, and has "
-		    "at most 63",
+		    "\"%.80s\" is no slug, or an option can't have its value\n"
+		    "a slug has letters a-z, digits, - and _, begins with a "
+		    "letter or digit, and has at most 63; headers are named "
+		    "by them too, and never Authorization or Cookie",
 		    slug);
 	return r;
 }
@@ -190,6 +230,7 @@ static const struct column listed[] = {
 	{ "slug", "ENDPOINT", COLUMN_TEXT },
 	{ "workflow", "WORKFLOW", COLUMN_TEXT },
 	{ "trigger", "TRIGGER", COLUMN_TEXT },
+	{ "scheme", "SCHEME", COLUMN_TEXT },
 	{ "enabled", "ENABLED", COLUMN_TEXT },
 	{ "created_at", "CREATED (UTC)", COLUMN_TIME },
 	{ "path", "PATH", COLUMN_TEXT },
@@ -215,6 +256,41 @@ static const struct opt create_opts[] = {
 	    .arg = "NODE",
 	    .help = "the webhook node that it starts; not needed where the "
 		    "workflow has one" },
+	{ .name = "scheme",
+	    .arg = "NAME",
+	    .choices = "standard|stripe|github|slack|shopify|hmac|none",
+	    .help = "how its requests are signed; standard: as Standard "
+		    "Webhooks says" },
+	{ .name = "scheme-option",
+	    .arg = "KEY=VALUE",
+	    .many = 1,
+	    .help = "tolerance; of hmac: header, algorithm, encoding, key, "
+		    "prefix, separator, timestamp_header, timestamp_prefix, "
+		    "content, id_header" },
+	{ .name = "secret-file",
+	    .arg = "FILE",
+	    .help = "the signing secret, where the provider makes it; - is "
+		    "standard input" },
+	{ .name = "mapping",
+	    .arg = "EXPRESSION",
+	    .help = "JMESPath over {body, headers, query, method} that makes "
+		    "the run's input" },
+	{ .name = "header",
+	    .arg = "NAME",
+	    .many = 1,
+	    .help = "a request header that the mapping may see" },
+	{ .name = "rate",
+	    .arg = "N",
+	    .help = "webhooks a second, over all gateways" },
+	{ .name = "burst",
+	    .arg = "N",
+	    .help = "webhooks beyond the rate taken at once" },
+	{ .name = "keep-body",
+	    .arg = "DAYS",
+	    .help = "keep bodies as they came, for so long" },
+	{ .name = "max-body",
+	    .arg = "BYTES",
+	    .help = "the largest body that is taken" },
 	{ .name = NULL },
 };
 static const struct example create_examples[] = {
@@ -222,6 +298,12 @@ static const struct example create_examples[] = {
 	    "webhooks to /hooks/PROJECT/leads start runs of lead-intake" },
 	{ "endpoint create leads lead-intake -o json | jq -r .secret",
 	    "keep the secret" },
+	{ "endpoint create shop order --scheme stripe --secret-file "
+	  "stripe.secret",
+	    "what Stripe signs" },
+	{ "endpoint create legacy order --scheme hmac --scheme-option "
+	  "header=X-Sig --scheme-option algorithm=sha1",
+	    "HMAC-SHA1 of the body, in hexadecimal digits" },
 	{ NULL, NULL },
 };
 const struct cmd cmd_endpoint_create_entry = {
@@ -229,10 +311,10 @@ const struct cmd cmd_endpoint_create_entry = {
 	.verb = "create",
 	.args = "SLUG WORKFLOW",
 	.help = "open an address for webhooks",
-	.text = "Makes a signing secret (Standard Webhooks), seals it under "
-		"MESHHOOK_INTAKE_KEY and prints it once. What arrives at the "
-		"gateway's path with a valid signature starts a run of the "
-		"workflow's published version.",
+	.text = "Makes a signing secret, or takes the provider's, and seals "
+		"it under MESHHOOK_INTAKE_KEY; what it made it prints once. "
+		"What arrives at the gateway's path with a valid signature "
+		"starts a run of the workflow's published version.",
 	.opts = create_opts,
 	.examples = create_examples,
 	.settings =
@@ -254,8 +336,7 @@ const struct cmd cmd_endpoint_list_entry = {
 	.verb = "list",
 	.args = "",
 	.help = "list a project's endpoints",
-	.text = "Never shows a secret: the database has them sealed, and this "
-		"program does not open them.",
+	.text = "Never shows a secret: the database has them sealed.",
 	.examples = list_examples,
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
 	.formats = OUT_RECORDS,

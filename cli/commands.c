@@ -10,6 +10,8 @@ const struct cmd *const commands[] = {
 	&cmd_project_list_entry,
 	&cmd_endpoint_create_entry,
 	&cmd_endpoint_list_entry,
+	&cmd_endpoint_test_entry,
+	&cmd_endpoint_rotate_entry,
 	&cmd_workflow_validate_entry,
 	&cmd_workflow_push_entry,
 	&cmd_workflow_publish_entry,

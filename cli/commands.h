@@ -6,6 +6,8 @@ extern const struct cmd cmd_completion_entry;
 extern const struct cmd cmd_doctor_entry;
 extern const struct cmd cmd_endpoint_create_entry;
 extern const struct cmd cmd_endpoint_list_entry;
+extern const struct cmd cmd_endpoint_rotate_entry;
+extern const struct cmd cmd_endpoint_test_entry;
 extern const struct cmd cmd_expr_entry;
 extern const struct cmd cmd_gateway_entry;
 extern const struct cmd cmd_help_entry;

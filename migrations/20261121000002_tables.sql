@@ -62,6 +62,17 @@ create table meshhook.endpoints (
   enabled boolean not null default true,
   secret_version int not null default 1,
   max_body_bytes int not null default 1048576 check (max_body_bytes between 1 and 16777216),
+  scheme jsonb not null default '{"type": "standard"}'
+    check (jsonb_typeof(scheme -> 'type') = 'string' and length(scheme::text) <= 4096),
+  keyless boolean not null
+    generated always as (scheme ->> 'type' = 'none' or scheme ? 'jwks_url') stored,
+  mapping text check (length(mapping) <= 16384),
+  headers text[] not null default '{}' check (cardinality(headers) <= 32
+    and array_to_string(headers, ' ') ~ '^[a-z0-9_ -]*$' and not headers && '{authorization, cookie,
+      proxy-authorization}'),
+  rate int check (rate between 1 and 1000000),
+  burst int check (burst between 1 and 1000000),
+  keep_body_days int check (keep_body_days between 1 and 3650),
   created_at timestamptz not null default now(),
   unique (project_id, slug)
 );
@@ -210,6 +221,7 @@ create table meshhook_engine.deliveries (
   dedupe_key text not null,
   run_id uuid not null,
   received_at timestamptz not null default now(),
+  digest bytea,
   primary key (endpoint_id, dedupe_key)
 );
 
@@ -252,6 +264,13 @@ comment on table meshhook.workflows is 'A workflow with its draft; what runs is 
 comment on table meshhook.versions is 'Published versions: immutable; a run stays on the one it started with.';
 comment on column meshhook.versions.plan is 'By trigger: the first events, steps and messages of a run, computed at publishing.';
 comment on table meshhook.endpoints is 'Addresses at which webhooks come in.';
+comment on column meshhook.endpoints.scheme is 'How requests are signed: {"type": "standard"}, or another, with what it needs.';
+comment on column meshhook.endpoints.keyless is 'Its requests are verified without a secret of its own: by nobody, or by public keys.';
+comment on column meshhook.endpoints.mapping is 'JMESPath over {body, headers, query, method} that makes a run''s input; null: the body is it.';
+comment on column meshhook.endpoints.headers is 'Request headers that the mapping may see and that are kept with a body, in lower case.';
+comment on column meshhook.endpoints.rate is 'Webhooks a second, over all gateways; null: as the gateways say.';
+comment on column meshhook.endpoints.burst is 'Webhooks beyond the rate that are taken at once; null: twice the rate.';
+comment on column meshhook.endpoints.keep_body_days is 'How long bodies are kept as they came; null: not at all.';
 comment on table meshhook_engine.endpoint_secrets is 'The endpoints'' signing secrets, sealed under the intake key, which the database never sees.';
 comment on column meshhook_engine.endpoint_secrets.expires_at is 'Until when a rotated secret is still accepted; null: the current one.';
 comment on table meshhook.runs is 'A row a run: where it stands.';
@@ -278,6 +297,7 @@ comment on table meshhook_engine.admission is 'How many messages of a project ar
 comment on table meshhook_engine.counter_deltas is 'What compact_counters() folds into the counters.';
 comment on table meshhook.counters is 'Metrics of a project, without count(*).';
 comment on table meshhook_engine.deliveries is 'Dedupe keys of webhooks (by endpoint) and of start_run (by workflow): the same key, the same run.';
+comment on column meshhook_engine.deliveries.digest is 'SHA-256 of a webhook''s body, to tell when a delivery comes again with another.';
 comment on table meshhook.workers is 'Processes that live, by their heartbeats.';
 comment on table meshhook.audit_log is 'Who changed what, written by triggers; immutable.';
 comment on table meshhook_engine.schema_version is 'The schema''s version, for programs to refuse what they can''t serve.';

@@ -122,33 +122,82 @@ comment on function meshhook_engine.start_runs is
 -- An endpoint with the secrets that are valid now, newest first.
 create function meshhook_engine.endpoint_lookup(p_project text, p_endpoint text)
 returns table (endpoint_id uuid, project_id uuid, secret_version int, sealed text,
-  max_body_bytes int, enabled boolean)
+  max_body_bytes int, enabled boolean, scheme jsonb, mapping text, headers text, rate int,
+  burst int, keep_body boolean)
 language sql stable security definer set search_path = '' as $$
-  select e.id, e.project_id, s.secret_version, s.sealed, e.max_body_bytes, e.enabled
+  select e.id, e.project_id, s.secret_version, s.sealed, e.max_body_bytes, e.enabled, e.scheme,
+         e.mapping, array_to_string(e.headers, ' '), e.rate, e.burst, e.keep_body_days is not null
     from meshhook.projects p
     join meshhook.endpoints e on e.project_id = p.id
-    join meshhook_engine.endpoint_secrets s on s.endpoint_id = e.id
+    left join meshhook_engine.endpoint_secrets s on s.endpoint_id = e.id
+     and (s.expires_at is null or s.expires_at > now())
    where (p.slug = p_project or p.id::text = p_project)
      and (e.slug = p_endpoint or e.id::text = p_endpoint)
-     and (s.expires_at is null or s.expires_at > now())
+     and (s.endpoint_id is not null or e.keyless)
    order by s.secret_version desc
 $$;
 comment on function meshhook_engine.endpoint_lookup is
-  'The endpoint by slug or id, one row a valid secret (sealed under the intake key), newest first; no row when there is none.';
+  'The endpoint by slug or id, one row a valid secret (sealed under the intake key), newest first; one without a secret where it needs none; no row when there is none.';
+
+-- A key that is the body's digest, for want of a better one, is good for a day: then the same
+-- body is a new webhook.
+create function meshhook_engine.forget_digests(p_endpoint uuid[], p_key text[]) returns void
+language sql security definer set search_path = '' as $$
+  delete from meshhook_engine.deliveries where ctid = any (array(
+    select d.ctid from meshhook_engine.deliveries d
+      join unnest(p_endpoint, p_key) x(endpoint, key) on d.endpoint_id = x.endpoint
+       and d.dedupe_key = x.key
+     where x.key like 'sha256:%' and d.received_at < now() - interval '1 day'
+     order by d.endpoint_id, d.dedupe_key for update of d));
+$$;
+comment on function meshhook_engine.forget_digests is
+  'Forget deliveries of more than a day ago that are told apart by their bodies alone.';
+
+-- Into the run's own channel while that goes on, else into logs:webhooks:{project}:{endpoint}.
+create function meshhook_engine.warn_redelivery(p_endpoint uuid, p_key text, p_digest bytea)
+returns void language plpgsql security definer set search_path = '' as $$
+declare
+  text_ constant text := 'webhook delivered again with another body: this run keeps the first';
+  attrs jsonb := jsonb_build_object('event', 'webhook.redelivered', 'webhook_id', p_key);
+  run meshhook.runs;
+begin
+  update meshhook_engine.deliveries d set digest = p_digest
+   where d.endpoint_id = p_endpoint and d.dedupe_key = p_key;
+  select r.* into run from meshhook.runs r
+   where r.id = (select d.run_id from meshhook_engine.deliveries d
+     where d.endpoint_id = p_endpoint and d.dedupe_key = p_key)
+     for no key update;
+  if run.status = 'running' then
+    insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
+    values (run.id, run.log_seq + 1, run.project_id, 13, text_, attrs);
+    update meshhook.runs set log_seq = log_seq + 1 where id = run.id;
+    perform meshhook_engine.broadcast_touch(array[run.id], array[run.log_seq::bigint]);
+  else
+    insert into meshhook_engine.staged_logs (project_id, service, resource, level, message, attrs)
+    select e.project_id, 'webhooks', e.slug, 13, text_, attrs || jsonb_build_object('run', run.id)
+      from meshhook.endpoints e where e.id = p_endpoint;
+  end if;
+end $$;
+comment on function meshhook_engine.warn_redelivery is
+  'Say in a run''s log that its webhook came again with another body.';
 
 -- Take webhooks in: one durable transaction for a batch. Keys are sorted before they are inserted.
 create function meshhook_engine.intake(p_endpoint uuid[], p_secret_version int[], p_key text[],
-  p_input jsonb[], p_meta jsonb[], p_slot int default 0)
+  p_input jsonb[], p_meta jsonb[], p_slot int default 0, p_digest bytea[] default '{}',
+  p_body bytea[] default '{}', p_head jsonb[] default '{}')
 returns table (ord int, outcome text, run_id uuid)
 language plpgsql security definer set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  v_version uuid[]; v_trigger text[]; v_state text[]; v_run uuid[]; v_new int[];
+  v_version uuid[]; v_trigger text[]; v_state text[]; v_run uuid[]; v_new int[]; v_differs int[];
+  v_i int;
 begin
   select array_agg(v.id order by x.ord), array_agg(e.trigger order by x.ord),
          array_agg(case when e.id is null then 'unknown'
-                        when not e.enabled or v.id is null or s.secret_version is null then 'disabled'
+                        when not e.enabled or v.id is null
+                          or s.secret_version is null and not (e.keyless and x.secret = 0)
+                        then 'disabled'
                         else 'started' end order by x.ord)
     into v_version, v_trigger, v_state
     from unnest(p_endpoint, p_secret_version) with ordinality x(endpoint, secret, ord)
@@ -159,9 +208,12 @@ begin
     left join meshhook_engine.endpoint_secrets s on s.endpoint_id = e.id
       and s.secret_version = x.secret and (s.expires_at is null or s.expires_at > now());
   v_run := array(select meshhook_engine.uuid7() from generate_series(1, cardinality(p_key)));
+  if exists (select from unnest(p_key) k where k like 'sha256:%') then
+    perform meshhook_engine.forget_digests(p_endpoint, p_key);
+  end if;
   with won as (
-    insert into meshhook_engine.deliveries as d (endpoint_id, dedupe_key, run_id)
-      select p_endpoint[i], p_key[i], v_run[i] from generate_subscripts(p_key, 1) i
+    insert into meshhook_engine.deliveries as d (endpoint_id, dedupe_key, run_id, digest)
+      select p_endpoint[i], p_key[i], v_run[i], p_digest[i] from generate_subscripts(p_key, 1) i
        where v_state[i] = 'started' order by p_endpoint[i], p_key[i]
     on conflict do nothing returning d.run_id)
   select array_agg(i) into v_new
@@ -170,20 +222,33 @@ begin
     perform meshhook_engine.start_runs(array(select v_version[i] from unnest(v_new) i),
       array(select v_trigger[i] from unnest(v_new) i), array(select p_input[i] from unnest(v_new) i),
       array(select v_run[i] from unnest(v_new) i), array(select p_meta[i] from unnest(v_new) i), p_slot);
+    if cardinality(array_remove(p_body, null)) > 0 then
+      perform meshhook_engine.keep_bodies(array(select p_endpoint[i] from unnest(v_new) i),
+        array(select v_run[i] from unnest(v_new) i), array(select p_body[i] from unnest(v_new) i),
+        array(select p_head[i] from unnest(v_new) i));
+    end if;
   end if;
   if coalesce(cardinality(v_new), 0) = cardinality(p_key) then
     return query select i, 'started', v_run[i] from generate_subscripts(p_key, 1) i;
     return;
   end if;
+  v_differs := array(select i from generate_subscripts(p_key, 1) i
+    join meshhook_engine.deliveries d on d.endpoint_id = p_endpoint[i] and d.dedupe_key = p_key[i]
+    where v_state[i] = 'started' and not i = any (coalesce(v_new, '{}')) and d.digest <> p_digest[i]
+    order by d.run_id);
+  foreach v_i in array v_differs loop
+    perform meshhook_engine.warn_redelivery(p_endpoint[v_i], p_key[v_i], p_digest[v_i]);
+  end loop;
   return query select i,
       case when v_state[i] <> 'started' then v_state[i]
-           when i = any (v_new) then 'started' else 'duplicate' end,
+           when i = any (v_new) then 'started'
+           when i = any (v_differs) then 'differs' else 'duplicate' end,
       case when v_state[i] = 'started' then (select d.run_id from meshhook_engine.deliveries d
         where d.endpoint_id = p_endpoint[i] and d.dedupe_key = p_key[i]) end
     from generate_subscripts(p_key, 1) i order by i;
 end $$;
 comment on function meshhook_engine.intake is
-  'Takes verified webhooks in (parallel arrays): started, duplicate (same endpoint and key: the same run), disabled, unknown. All or nothing; durable when it returns to a client that committed.';
+  'Takes verified webhooks in (parallel arrays): started, duplicate (same endpoint and key: the same run), differs (the same with another body: also a warning in the run''s log), disabled, unknown. p_body: what is to be kept. All or nothing; durable when it returns to a client that committed.';
 
 -- Due timers become leased messages.
 create function meshhook_engine.claim_timers(p_qty int, p_now timestamptz, p_vt timestamptz,
@@ -459,7 +524,7 @@ declare
   v_drop boolean[];  -- delete its messages
   v_all boolean;
   v_n int; v_held int;
-  v_due boolean;
+  v_due boolean := false;
 begin
   -- 1. the runs, in their order
   select array_agg(x.project_id order by x.ord), array_agg(x.last_seq order by x.ord),
@@ -576,14 +641,16 @@ begin
   -- 6. who watches is told, last: this may wait for a flush
   if exists (select from meshhook_engine.watched w where w.until > now()) then
     v_due := meshhook_engine.broadcast_touch(
-      array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i),
-      array(select v_log[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i));
+        array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i),
+        array(select v_log[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i))
+      or v_due;
     if cardinality(array_remove(p_status, null)) > 0 then
-      perform meshhook_engine.broadcast_runs(
-        array(select v_project[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i),
-        array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i));
+      v_due := meshhook_engine.broadcast_runs(
+          array(select v_project[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i),
+          array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i))
+        or v_due;
     end if;
-    if v_due or exists (select from meshhook_engine.run_news) then
+    if v_due then
       return query select 0, 'due', null::int, null::jsonb;
     end if;
   end if;

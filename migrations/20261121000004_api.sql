@@ -216,24 +216,32 @@ comment on function meshhook_engine.load_version(uuid) is
 -- Endpoints ------------------------------------------------------------------------------
 
 create function meshhook_engine.create_endpoint(p_project text, p_slug text, p_workflow text,
-  p_trigger text, p_sealed text, p_id uuid default null) returns uuid
+  p_trigger text, p_sealed text, p_id uuid default null, p_options jsonb default '{}') returns uuid
 language plpgsql security definer set search_path = '' as $$
 declare
   project uuid := meshhook_engine.project_id(p_project);
   endpoint uuid := coalesce(p_id, meshhook_engine.uuid7());
+  o record;
 begin
-  insert into meshhook.endpoints (id, project_id, workflow_id, trigger, slug)
-  values (endpoint, project, meshhook_engine.workflow_id(project, p_workflow), p_trigger, p_slug);
-  insert into meshhook_engine.endpoint_secrets (endpoint_id, secret_version, sealed)
-  values (endpoint, 1, p_sealed);
+  select * into o from jsonb_to_record(p_options) as x(scheme jsonb, mapping text, headers text[],
+    rate int, burst int, keep_body_days int, max_body_bytes int);
+  insert into meshhook.endpoints (id, project_id, workflow_id, trigger, slug, scheme, mapping,
+    headers, rate, burst, keep_body_days, max_body_bytes)
+  values (endpoint, project, meshhook_engine.workflow_id(project, p_workflow), p_trigger, p_slug,
+    coalesce(o.scheme, '{"type": "standard"}'), o.mapping, coalesce(o.headers, '{}'), o.rate,
+    o.burst, o.keep_body_days, coalesce(o.max_body_bytes, 1048576));
+  if p_sealed is not null then
+    insert into meshhook_engine.endpoint_secrets (endpoint_id, secret_version, sealed)
+    values (endpoint, 1, p_sealed);
+  end if;
   return endpoint;
 end
 $$;
-comment on function meshhook_engine.create_endpoint(text, text, text, text, text, uuid) is
-  'Open an address for webhooks. The signing secret comes sealed under the intake key, which the database never sees. p_id: a fresh uuid7, where the seal is bound to it.';
+comment on function meshhook_engine.create_endpoint(text, text, text, text, text, uuid, jsonb) is
+  'Open an address for webhooks. The signing secret comes sealed under the intake key, which the database never sees; null: none is needed. p_id: a fresh uuid7, where the seal is bound to it. p_options: columns of the endpoint.';
 
 create function meshhook_engine.rotate_endpoint(p_endpoint uuid, p_sealed text,
-  p_grace interval default '24 hours') returns int
+  p_grace interval default '24 hours', p_version int default null) returns int
 language plpgsql security definer set search_path = '' as $$
 declare
   next_version int;
@@ -243,6 +251,9 @@ begin
   if not found then
     raise exception 'no such endpoint' using errcode = 'PT404';
   end if;
+  if next_version <> p_version then
+    raise exception 'the endpoint was changed meanwhile' using errcode = 'serialization_failure';
+  end if;
   update meshhook_engine.endpoint_secrets set expires_at = least(expires_at, now() + p_grace)
   where endpoint_id = p_endpoint;
   insert into meshhook_engine.endpoint_secrets (endpoint_id, secret_version, sealed)
@@ -250,8 +261,8 @@ begin
   return next_version;
 end
 $$;
-comment on function meshhook_engine.rotate_endpoint(uuid, text, interval) is
-  'Give an endpoint a new secret; the old ones are accepted until the grace period ends.';
+comment on function meshhook_engine.rotate_endpoint(uuid, text, interval, int) is
+  'Give an endpoint a new secret; the old ones are accepted until the grace period ends. p_version: the one that the seal is bound to, one more than it has.';
 
 -- Starting a run -------------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ begin
   get diagnostics events = row_count;
   delete from meshhook.runs where project_id = p_project;
   delete from meshhook.channels where project_id = p_project;
+  delete from meshhook.webhook_bodies where project_id = p_project;
   for queue in select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'pgmq' and c.relkind = 'r'
       and c.relname in ('q_mh_work', 'q_mh_dead', 'a_mh_work', 'a_mh_dead') loop

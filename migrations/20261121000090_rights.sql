@@ -49,9 +49,10 @@ begin
     ('service_role', 'meshhook_engine', '{cancel_run, log, project_id, purge_project, start_run,
       uuid7, watch}'),
     ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
-      extend, flush_broadcasts, goodbye, heartbeat, load_version, release, schema_info}'),
+      extend, flush_broadcasts, goodbye, heartbeat, load_version, purge_bodies, release,
+      schema_info, use_secrets}'),
     ('meshhook_gateway', 'meshhook_engine', '{endpoint_lookup, flush_broadcasts, goodbye,
-      heartbeat, intake, schema_info}'),
+      heartbeat, intake, lease_tokens, schema_info}'),
     ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions,
       flush_broadcasts, goodbye, heartbeat, schema_info}'),
     -- publishing
@@ -86,7 +87,7 @@ grant anon, authenticated to meshhook_gateway;
 grant select on meshhook.projects, meshhook.members, meshhook.workflows, meshhook.versions,
   meshhook.endpoints, meshhook.runs, meshhook.steps, meshhook.run_events, meshhook.logs,
   meshhook.channels, meshhook.counters, meshhook.audit_log, meshhook.recent_logs,
-  meshhook.service_tokens
+  meshhook.service_tokens, meshhook.secrets, meshhook.webhook_bodies
   to authenticated, service_role;
 grant select on meshhook.workers to service_role;
 
@@ -97,7 +98,8 @@ grant insert (project_id, user_id, role), update (role), delete on meshhook.memb
   to authenticated, service_role;
 grant insert (project_id, name, draft), update (draft), delete on meshhook.workflows
   to authenticated, service_role;
-grant update (enabled, max_body_bytes) on meshhook.endpoints to authenticated, service_role;
+grant update (enabled, max_body_bytes, mapping, headers, rate, burst, keep_body_days)
+  on meshhook.endpoints to authenticated, service_role;
 
 -- Policies: by membership, found once a statement. service_role bypasses them. --------------
 
@@ -111,7 +113,7 @@ declare
   t text;
 begin
   foreach t in array array['members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
-    'run_events', 'logs', 'channels', 'counters', 'recent_logs'] loop
+    'run_events', 'logs', 'channels', 'counters', 'recent_logs', 'secrets'] loop
     execute format('create policy seen_by_members on meshhook.%I for select to authenticated'
       ' using (project_id = any ((select meshhook_engine.my_projects(''viewer''))::uuid[]))', t);
   end loop;
@@ -120,6 +122,8 @@ $$;
 create policy seen_by_admins on meshhook.audit_log for select to authenticated
   using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
 create policy seen_by_admins on meshhook.service_tokens for select to authenticated
+  using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+create policy seen_by_admins on meshhook.webhook_bodies for select to authenticated
   using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
 
 -- Owners are made, changed and removed by owners only; anyone may leave.

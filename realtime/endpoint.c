@@ -68,6 +68,7 @@ entry_free(struct entry *e)
 	*at = e->next;
 	list_remove(&e->link);
 	e->all->n--;
+	arena_deinit(&e->endpoint.arena);
 	secret_wipe(&e->endpoint, sizeof(e->endpoint));
 	free(e);
 }
@@ -173,12 +174,51 @@ secret_read(struct entry *e, struct arena *a, struct rows *rows, int row)
 		    E_(&err));
 		return;
 	}
-	if (signature_secret_parse(text, s, &err) == 0)
+	if (signature_secret_parse(&ep->scheme, text, s, &err) == 0)
 		ep->n_secrets++;
 	else
 		log_error("endpoint.secret", S_("project", e->project),
 		    S_("endpoint", e->name), E_(&err));
 	secret_wipe((void *)(uintptr_t)text.s, text.n);
+}
+
+/* Slices of a list by blanks. */
+static void
+headers_read(struct endpoint *ep, struct str list)
+{
+	list = arena_str(&ep->arena, list);
+	ep->headers =
+	    arena_array(&ep->arena, list.n / 2 + 1, sizeof(*ep->headers));
+	ep->n_headers = 0;
+	for (size_t i = 0, n; i < list.n; i += n + 1) {
+		const char *end = memchr(list.s + i, ' ', list.n - i);
+
+		n = end != NULL ? (size_t)(end - list.s) - i : list.n - i;
+		if (n > 0)
+			ep->headers[ep->n_headers++] =
+			    (struct str){ list.s + i, n };
+	}
+}
+
+/* Anybody who may change an endpoint may break it: then it takes nothing. */
+static int
+options_read(struct endpoint *ep, struct rows *rows, struct error *err)
+{
+	struct str mapping = rows_str(rows, 0, "mapping");
+	struct json *scheme;
+
+	ep->max_body = (size_t)rows_int(rows, 0, "max_body_bytes");
+	ep->keep_body = rows_bool(rows, 0, "keep_body");
+	ep->mapping = NULL;
+	headers_read(ep, rows_str(rows, 0, "headers"));
+	if (json_parse(&ep->arena, rows_str(rows, 0, "scheme"), NULL, &scheme,
+		err) < 0 ||
+	    signature_scheme_parse(scheme, &ep->scheme, err) < 0)
+		return fail_in(err, "scheme");
+	if (mapping.s != NULL &&
+	    expr_compile(&ep->arena, mapping, &ep->mapping, err) < 0)
+		return fail_in(err, "mapping");
+	return 0;
 }
 
 static void
@@ -194,10 +234,17 @@ entry_read(struct entry *e, struct rows *rows)
 		return;
 	rows_uuid(rows, 0, "endpoint_id", &ep->id);
 	rows_uuid(rows, 0, "project_id", &ep->project);
-	ep->max_body = (size_t)rows_int(rows, 0, "max_body_bytes");
+	arena_reset(&ep->arena);
+	ep->broken = (struct error){ 0 };
+	if (options_read(ep, rows, &ep->broken) < 0) {
+		log_warn("endpoint.broken", S_("project", e->project),
+		    S_("endpoint", e->name), E_(&ep->broken));
+		return;
+	}
 	arena_init(&a);
 	for (int i = 0; i < rows->n && ep->n_secrets < ENDPOINT_SECRETS; i++)
-		secret_read(e, &a, rows, i);
+		if (rows_text(rows, i, "sealed") != NULL)
+			secret_read(e, &a, rows, i);
 	arena_deinit(&a);
 }
 

@@ -12,6 +12,7 @@
 #include "realtime/signature.h"
 #include "supabase/client/db.h"
 #include "supabase/client/vault.h"
+#include "worker/flow/expr.h"
 
 enum {
 	ENDPOINT_SECRETS = 4, /* valid at once; the newest count */
@@ -25,8 +26,15 @@ enum {
 struct endpoint {
 	struct uuid id, project;
 	size_t max_body;
+	struct signature_scheme scheme;
 	struct signature_secret secrets[ENDPOINT_SECRETS];
 	size_t n_secrets;
+	struct arena arena;   /* of what follows */
+	struct expr *mapping; /* NULL: the body is the input */
+	struct str *headers;  /* that the mapping may see, in lower case */
+	size_t n_headers;
+	int keep_body;
+	struct error broken;         /* its scheme or mapping is none: why */
 	int64_t tokens, refilled_ms; /* of its rate limit, in thousandths */
 };
 

@@ -42,10 +42,10 @@ meta_text(const struct item *item, char text[SIGNATURE_ID_MAX * 2 + 96])
 	char at[TIME_TEXT], *p = text;
 
 	p = stpcpy(p, "{\"webhook_id\":\"");
-	for (size_t i = 0; i < item->key.n; i++) {
-		if (item->key.s[i] == '"' || item->key.s[i] == '\\')
+	for (const char *k = item->key; *k != '\0'; k++) {
+		if (*k == '"' || *k == '\\')
 			*p++ = '\\';
-		*p++ = item->key.s[i];
+		*p++ = *k;
 	}
 	p += snprintf(p, 80, "\",\"received_at\":\"%s\"}",
 	    time_format(item->received_ms, at));
@@ -73,7 +73,7 @@ batch_compact(struct batch *b)
 		if (b->items[i]->req != NULL)
 			b->items[n++] = b->items[i];
 		else
-			free(b->items[i]);
+			item_free(b->items[i]);
 	}
 	b->n = n;
 }
@@ -81,20 +81,33 @@ batch_compact(struct batch *b)
 static void
 batch_fill(struct intake *in, const struct batch *b)
 {
+	const struct str none = { NULL, 0 };
+
 	db_array_reset(&in->endpoint);
 	db_array_reset(&in->version);
 	db_array_reset(&in->key);
 	db_array_reset(&in->input);
 	db_array_reset(&in->meta);
+	db_array_reset(&in->digest);
+	db_array_reset(&in->body);
+	db_array_reset(&in->kept);
 	for (size_t i = 0; i < b->n; i++) {
 		const struct item *item = b->items[i];
 		char meta[SIGNATURE_ID_MAX * 2 + 96];
+		int kept = item->kept != NULL;
 
 		db_array_uuid(&in->endpoint, &item->endpoint);
 		db_array_int4(&in->version, item->secret_version);
-		db_array_str(&in->key, item->key);
-		db_array_jsonb(&in->input, item->req->body);
+		db_array_str(&in->key, str_of(item->key));
+		db_array_jsonb(&in->input,
+		    item->made != NULL
+			? (struct str){ item->made, item->n_made }
+			: item->req->body);
 		db_array_jsonb(&in->meta, meta_text(item, meta));
+		db_array_str(&in->digest,
+		    (struct str){ (const char *)item->digest, INTAKE_DIGEST });
+		db_array_str(&in->body, kept ? item->req->body : none);
+		db_array_jsonb(&in->kept, kept ? str_of(item->kept) : none);
 	}
 }
 
@@ -115,14 +128,14 @@ batch_send(struct batch *b)
 	if (db_call(in->o.db, &sql_intake, batch_done, b, &err,
 		db_array(&in->endpoint), db_array(&in->version),
 		db_array(&in->key), db_array(&in->input), db_array(&in->meta),
-		db_int4(in->slot)) < 0) {
+		db_int4(in->slot), db_array(&in->digest), db_array(&in->body),
+		db_array(&in->kept)) < 0) {
 		list_prepend(&in->resend, &b->link);
 		return -1;
 	}
 	list_append(&in->sent, &b->link);
 	in->n_sent++;
 	db_call(in->o.db, &sql_intake_notify, notified, NULL, &err);
-	flush_wrote(in->o.flush); /* behind the batch, in the same pipeline */
 	return 0;
 }
 
@@ -173,7 +186,7 @@ item_outcome(struct item *item, struct rows *rows, int row)
 	struct uuid run;
 
 	if (rows_uuid(rows, row, "run_id", &run) == 0)
-		item_started(item, &run, strcmp(outcome, "duplicate") == 0);
+		item_started(item, &run, outcome);
 	else if (strcmp(outcome, "disabled") == 0)
 		item_problem(item,
 		    &(struct problem){ .status = 409,

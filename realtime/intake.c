@@ -1,5 +1,4 @@
 #include "realtime/intake.h"
-#include "core/json.h"
 #include "core/mem.h"
 #include "core/testpoint.h"
 #include "core/time.h"
@@ -11,7 +10,6 @@
 
 enum {
 	SWEEP_MS = 250,
-	DEPTH_MAX = 128,
 	ARENA_MAX = 256 << 20, /* of a body's tree, whatever its text */
 };
 
@@ -21,11 +19,19 @@ static const struct problem unavailable = { .status = 503,
 	.headers = "Retry-After: 2\r\n" };
 
 void
+item_free(struct item *item)
+{
+	free(item->made);
+	free(item->kept);
+	free(item);
+}
+
+void
 item_problem(struct item *item, const struct problem *p)
 {
 	struct request *req = item->req;
 
-	free(item);
+	item_free(item);
 	if (req == NULL)
 		return;
 	req->gone = NULL;
@@ -33,20 +39,22 @@ item_problem(struct item *item, const struct problem *p)
 }
 
 void
-item_started(struct item *item, const struct uuid *run, int duplicate)
+item_started(struct item *item, const struct uuid *run, const char *outcome)
 {
 	struct request *req = item->req;
 	struct reply reply = { .status = 202 };
-	char id[UUID_TEXT], text[80];
+	int differs = strcmp(outcome, "differs") == 0;
+	char id[UUID_TEXT], text[100];
 
-	free(item);
+	item_free(item);
 	if (req == NULL)
 		return;
 	testpoint("intake_before_reply");
 	reply.body.s = text;
-	reply.body.n =
-	    (size_t)snprintf(text, sizeof(text), "{\"run_id\":\"%s\"%s}",
-		uuid_format(run, id), duplicate ? ",\"duplicate\":true" : "");
+	reply.body.n = (size_t)snprintf(text, sizeof(text),
+	    "{\"run_id\":\"%s\"%s%s}", uuid_format(run, id),
+	    strcmp(outcome, "started") != 0 ? ",\"duplicate\":true" : "",
+	    differs ? ",\"differs\":true" : "");
 	req->gone = NULL;
 	request_reply(req, &reply);
 }
@@ -62,7 +70,7 @@ item_gone(struct request *req)
 		return;
 	list_remove(&item->link);
 	item->intake->n_queue--;
-	free(item);
+	item_free(item);
 }
 
 static void
@@ -163,76 +171,57 @@ rate_spend(const struct intake *in, struct endpoint *e)
 	return 1;
 }
 
+/* Whose is it? -1: it was answered. */
 static int
-type_is_json(struct str type)
+verified(struct intake *in, struct request *req, struct endpoint *e,
+    struct signature *sig)
 {
-	const char *semi = type.s != NULL ? memchr(type.s, ';', type.n) : NULL;
-
-	if (type.s == NULL)
-		return 1;
-	if (semi != NULL)
-		type.n = (size_t)(semi - type.s);
-	while (type.n > 0 && type.s[type.n - 1] == ' ')
-		type.n--;
-	return http1_name_is(type, "application/json") ||
-	    (type.n > 5 && strncmp(type.s, "application/", 12) == 0 &&
-		strncmp(type.s + type.n - 5, "+json", 5) == 0);
-}
-
-/* 0, or what is wrong with a body whose signature holds; err has the words. */
-static int
-body_check(struct intake *in, const struct request *req, struct error *err)
-{
-	struct json_limits limits = { .bytes = INTAKE_BODY_MAX,
-		.depth = DEPTH_MAX };
-	struct json *v;
-
-	if (!type_is_json(http1_get(&req->head, "content-type"))) {
-		fail(err, FAULT_INPUT, "TYPE",
-		    "a webhook's body is application/json");
-		return 415;
-	}
-	arena_reset(&in->arena);
-	if (json_parse(&in->arena, req->body, &limits, &v, err) < 0)
-		return 400;
-	return json_storable(v, err) < 0 ? 422 : 0;
-}
-
-/* Whose signature? NULL: it was answered. */
-static const struct signature_secret *
-verified(struct intake *in, struct request *req, struct endpoint *e)
-{
-	const struct signature_secret *signer;
-	struct signature_headers h = {
-		.id = http1_get(&req->head, "webhook-id"),
-		.timestamp = http1_get(&req->head, "webhook-timestamp"),
-		.signature = http1_get(&req->head, "webhook-signature"),
+	struct signature_request what = {
+		.scheme = &e->scheme,
+		.head = &req->head,
+		.body = req->body,
+		.secrets = e->secrets,
+		.n_secrets = e->n_secrets,
+		.now_s = time_wall_ms() / 1000,
 	};
 	struct error err;
 
-	if (signature_verify(&h, req->body, e->secrets, e->n_secrets,
-		time_wall_ms() / 1000, &signer, &err) == 0)
-		return signer;
+	if (signature_verify(&what, sig, &err) == 0)
+		return 0;
 	if (strcmp(err.code, "SIGNATURE") == 0)
 		endpoint_doubt(in->endpoints, e);
 	request_problem(req,
 	    &(struct problem){
 		.status = 401, .kind = "signature", .detail = err.text });
-	return NULL;
+	return -1;
 }
 
 static void
 accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
-    const struct signature_secret *signer)
+    const struct signature *sig)
 {
 	struct item *item = xcalloc(1, sizeof(*item));
+	struct str answer = { NULL, 0 };
+	struct error err = { 0 };
+	int status = intake_read(in, e, req, sig, item, &answer, &err);
 
+	if (status != 0) {
+		item_free(item);
+		if (status == INTAKE_CHALLENGE)
+			request_reply(req,
+			    &(struct reply){ .status = 200, .body = answer });
+		else
+			request_problem(req,
+			    &(struct problem){ .status = status,
+				.kind = "body",
+				.detail = err.text });
+		return;
+	}
 	list_init(&item->link);
 	item->intake = in;
 	item->req = req;
 	item->endpoint = e->id;
-	item->secret_version = signer->version;
-	item->key = http1_get(&req->head, "webhook-id");
+	item->secret_version = sig->signer != NULL ? sig->signer->version : 0;
 	item->received_ms = time_wall_ms();
 	item->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
 	req->owner = item;
@@ -244,11 +233,10 @@ static void
 intake_handle(void *arg, struct request *req)
 {
 	struct intake *in = arg;
-	const struct signature_secret *signer;
 	struct endpoint_wait unused;
+	struct signature sig;
 	struct endpoint *e;
 	struct error err = { 0 };
-	int status;
 
 	/* known since begin, unless it was crowded out, or gone, meanwhile */
 	if (endpoint_get(in->endpoints, req->params[0], req->params[1], &e,
@@ -258,8 +246,14 @@ intake_handle(void *arg, struct request *req)
 		request_problem(req, &unavailable);
 		return;
 	}
-	signer = verified(in, req, e);
-	if (signer == NULL)
+	if (e->broken.fault != FAULT_NONE) {
+		request_problem(req,
+		    &(struct problem){ .status = 409,
+			.kind = "disabled",
+			.detail = "the endpoint's scheme or mapping is none" });
+		return;
+	}
+	if (verified(in, req, e, &sig) < 0)
 		return;
 	if (!rate_spend(in, e)) {
 		request_problem(req,
@@ -277,13 +271,7 @@ intake_handle(void *arg, struct request *req)
 			.headers = "Retry-After: 1\r\n" });
 		return;
 	}
-	status = body_check(in, req, &err);
-	if (status != 0)
-		request_problem(req,
-		    &(struct problem){
-			.status = status, .kind = "body", .detail = err.text });
-	else
-		accept_webhook(in, req, e, signer);
+	accept_webhook(in, req, e, &sig);
 }
 
 size_t
@@ -351,6 +339,9 @@ intake_new(struct loop *loop, const struct intake_options *options)
 	db_array_init(&in->key, DB_TEXT);
 	db_array_init(&in->input, DB_JSONB);
 	db_array_init(&in->meta, DB_JSONB);
+	db_array_init(&in->digest, DB_BYTEA);
+	db_array_init(&in->body, DB_BYTEA);
+	db_array_init(&in->kept, DB_JSONB);
 	return in;
 }
 
@@ -361,7 +352,7 @@ batches_drop(struct list *batches)
 		struct batch *b = list_entry(it, struct batch, link);
 
 		for (size_t i = 0; i < b->n; i++)
-			free(b->items[i]);
+			item_free(b->items[i]);
 		free(b);
 	}
 }
@@ -382,6 +373,9 @@ intake_free(struct intake *in)
 	db_array_deinit(&in->key);
 	db_array_deinit(&in->input);
 	db_array_deinit(&in->meta);
+	db_array_deinit(&in->digest);
+	db_array_deinit(&in->body);
+	db_array_deinit(&in->kept);
 	arena_deinit(&in->arena);
 	free(in);
 	return NULL;

@@ -3,40 +3,15 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { MAC_BYTES = 32, MAC_TEXT = 44 /* in base64 */ };
+enum { MAC_MAX = 64, TEXT_MAX = 2 * MAC_MAX + 1 };
 
-int
-signature_secret_parse(
-    struct str text, struct signature_secret *out, struct error *err)
-{
-	unsigned char raw[SIGNATURE_SECRET_MAX + 3];
-	size_t padding = 0;
-	int n;
-
-	if (text.n > 6 && memcmp(text.s, "whsec_", 6) == 0)
-		text = (struct str){ text.s + 6, text.n - 6 };
-	while (padding < 2 && padding < text.n &&
-	    text.s[text.n - 1 - padding] == '=')
-		padding++;
-	if (text.n % 4 != 0 || text.n / 4 * 3 > sizeof(raw))
-		return fail(err, FAULT_CONFIG, "SECRET",
-		    "a signing secret is whsec_ and base64 of %d to %d bytes",
-		    SIGNATURE_SECRET_MIN, SIGNATURE_SECRET_MAX);
-	n = EVP_DecodeBlock(raw, (const unsigned char *)text.s, (int)text.n);
-	n -= (int)padding;
-	if (n < SIGNATURE_SECRET_MIN || n > SIGNATURE_SECRET_MAX) {
-		OPENSSL_cleanse(raw, sizeof(raw));
-		return fail(err, FAULT_CONFIG, "SECRET",
-		    "a signing secret is whsec_ and base64 of %d to %d bytes",
-		    SIGNATURE_SECRET_MIN, SIGNATURE_SECRET_MAX);
-	}
-	memcpy(out->key, raw, (size_t)n);
-	out->n = (uint8_t)n;
-	OPENSSL_cleanse(raw, sizeof(raw));
-	return 0;
-}
+/* What the digests are over. */
+struct parts {
+	struct str id, timestamp, body;
+};
 
 /* Unsigned digits only, and few enough not to overflow. */
 static int
@@ -55,64 +30,8 @@ timestamp_parse(struct str s, int64_t *out)
 	return 0;
 }
 
-/* The spec's text form of one secret's signature: base64, NUL-terminated. */
-static int
-mac_text(const struct signature_secret *secret,
-    const struct signature_headers *h, struct str body, char out[MAC_TEXT + 1])
-{
-	static EVP_MAC *hmac;
-	unsigned char mac[MAC_BYTES];
-	size_t n = 0;
-	char digest[] = "SHA256";
-	OSSL_PARAM params[] = {
-		OSSL_PARAM_construct_utf8_string("digest", digest, 0),
-		OSSL_PARAM_construct_end(),
-	};
-	EVP_MAC_CTX *ctx;
-	int ok;
-
-	if (hmac == NULL) /* fetched once: the look-up is dear */
-		hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	ctx = EVP_MAC_CTX_new(hmac);
-	ok = ctx != NULL &&
-	    EVP_MAC_init(ctx, secret->key, secret->n, params) == 1 &&
-	    EVP_MAC_update(ctx, (const void *)h->id.s, h->id.n) == 1 &&
-	    EVP_MAC_update(ctx, (const void *)".", 1) == 1 &&
-	    EVP_MAC_update(ctx, (const void *)h->timestamp.s, h->timestamp.n) ==
-		1 &&
-	    EVP_MAC_update(ctx, (const void *)".", 1) == 1 &&
-	    EVP_MAC_update(ctx, (const void *)body.s, body.n) == 1 &&
-	    EVP_MAC_final(ctx, mac, &n, sizeof(mac)) == 1 && n == sizeof(mac);
-	EVP_MAC_CTX_free(ctx);
-	if (!ok)
-		return -1;
-	EVP_EncodeBlock((unsigned char *)out, mac, sizeof(mac));
-	return 0;
-}
-
-/* The next "v1,<44 characters>" of a list by spaces; others are skipped. */
-static int
-candidate_next(struct str *list, struct str *out)
-{
-	while (list->n > 0) {
-		const char *end = memchr(list->s, ' ', list->n);
-		size_t n = end != NULL ? (size_t)(end - list->s) : list->n;
-		struct str word = { list->s, n };
-		size_t skip = end != NULL ? n + 1 : n;
-
-		list->s += skip;
-		list->n -= skip;
-		if (word.n == 3 + MAC_TEXT && memcmp(word.s, "v1,", 3) == 0) {
-			*out = (struct str){ word.s + 3, MAC_TEXT };
-			return 1;
-		}
-	}
-	return 0;
-}
-
-/* What an id may be made of, so that it can be logged and stored as it is. */
-static int
-id_valid(struct str id)
+int
+signature_id_valid(struct str id)
 {
 	for (size_t i = 0; i < id.n; i++)
 		if (id.s[i] <= ' ' || id.s[i] >= 127)
@@ -120,62 +39,297 @@ id_valid(struct str id)
 	return id.n > 0 && id.n <= SIGNATURE_ID_MAX;
 }
 
+/* content's pieces in turn: {id}, {timestamp}, {body}, or text between. */
 static int
-headers_check(
-    const struct signature_headers *h, int64_t now_s, struct error *err)
+content_next(const char **at, const struct parts *parts, struct str *out)
 {
+	static const struct {
+		const char *name;
+		size_t n;
+	} names[] = { { "{id}", 4 }, { "{timestamp}", 11 }, { "{body}", 6 } };
+	const struct str values[] = { parts->id, parts->timestamp,
+		parts->body };
+
+	if (**at == '\0')
+		return 0;
+	for (size_t i = 0; i < 3; i++) {
+		if (strncmp(*at, names[i].name, names[i].n) != 0)
+			continue;
+		*at += names[i].n;
+		*out = values[i];
+		return 1;
+	}
+	*out = (struct str){ *at, 1 + strcspn(*at + 1, "{") };
+	*at += out->n;
+	return 1;
+}
+
+static int
+hmac(const struct signature_scheme *scheme,
+    const struct signature_secret *secret, const struct parts *parts,
+    unsigned char mac[MAC_MAX], size_t *n)
+{
+	static EVP_MAC *fetched;
+	static const char *const digests[] = { "SHA256", "SHA1", "SHA512" };
+	char digest[8] = "";
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string("digest", digest, 0),
+		OSSL_PARAM_construct_end(),
+	};
+	const char *at = scheme->content;
+	EVP_MAC_CTX *ctx;
+	struct str piece;
+	int ok;
+
+	stpncpy(digest, digests[scheme->digest], sizeof(digest) - 1);
+	if (fetched == NULL) /* once: the look-up is dear */
+		fetched = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	ctx = EVP_MAC_CTX_new(fetched);
+	ok = ctx != NULL &&
+	    EVP_MAC_init(ctx, secret->key, secret->n, params) == 1;
+	while (ok && content_next(&at, parts, &piece))
+		ok = EVP_MAC_update(ctx, (const void *)piece.s, piece.n) == 1;
+	ok = ok && EVP_MAC_final(ctx, mac, n, MAC_MAX) == 1;
+	EVP_MAC_CTX_free(ctx);
+	return ok ? 0 : -1;
+}
+
+/* A secret's digest as the scheme writes it; its length, or 0. */
+static size_t
+mac_text(const struct signature_scheme *scheme,
+    const struct signature_secret *secret, const struct parts *parts,
+    char out[TEXT_MAX])
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char mac[MAC_MAX];
+	size_t n = 0;
+
+	if (hmac(scheme, secret, parts, mac, &n) < 0)
+		return 0;
+	if (scheme->encoding == SIGNATURE_BASE64)
+		return (size_t)EVP_EncodeBlock(
+		    (unsigned char *)out, mac, (int)n);
+	for (size_t i = 0; i < n; i++) {
+		out[2 * i] = hex[mac[i] >> 4];
+		out[2 * i + 1] = hex[mac[i] & 15];
+	}
+	return 2 * n;
+}
+
+static size_t
+text_size(const struct signature_scheme *scheme)
+{
+	static const size_t bytes[] = { 32, 20, 64 };
+	size_t n = bytes[scheme->digest];
+
+	return scheme->encoding == SIGNATURE_HEX ? 2 * n : (n + 2) / 3 * 4;
+}
+
+/* The next element of a header's list, without blanks around it. */
+static int
+element_next(
+    const struct signature_scheme *scheme, struct str *list, struct str *out)
+{
+	const char *end = NULL;
+	size_t n, skip;
+
+	if (list->n == 0)
+		return 0;
+	if (scheme->separator != '\0')
+		end = memchr(list->s, scheme->separator, list->n);
+	n = end != NULL ? (size_t)(end - list->s) : list->n;
+	skip = end != NULL ? n + 1 : n;
+	*out = (struct str){ list->s, n };
+	list->s += skip;
+	list->n -= skip;
+	while (out->n > 0 && out->s[0] == ' ') {
+		out->s++;
+		out->n--;
+	}
+	return 1;
+}
+
+static int
+has_prefix(struct str s, const char *prefix, struct str *rest)
+{
+	size_t n = strlen(prefix);
+
+	if (s.n < n || memcmp(s.s, prefix, n) != 0)
+		return 0;
+	*rest = (struct str){ s.s + n, s.n - n };
+	return 1;
+}
+
+struct candidates {
+	char text[SIGNATURE_CANDIDATES][TEXT_MAX];
+	size_t n;
+	struct str timestamp; /* where it is an element of the list */
+};
+
+/* Hexadecimal digits count in either case. */
+static void
+candidate_add(const struct signature_scheme *scheme, struct candidates *c,
+    struct str digest)
+{
+	char *out;
+
+	if (c->n == SIGNATURE_CANDIDATES || digest.n != text_size(scheme))
+		return;
+	out = c->text[c->n];
+	memcpy(out, digest.s, digest.n);
+	for (size_t i = 0; scheme->encoding == SIGNATURE_HEX && i < digest.n;
+	     i++)
+		if (out[i] >= 'A' && out[i] <= 'F')
+			out[i] = (char)(out[i] | 0x20);
+	c->n++;
+}
+
+static void
+header_read(const struct signature_scheme *scheme, struct str header,
+    struct candidates *out)
+{
+	struct str element, rest;
+
+	out->n = 0;
+	out->timestamp = (struct str){ NULL, 0 };
+	while (element_next(scheme, &header, &element)) {
+		if (scheme->time_prefix[0] != '\0' &&
+		    has_prefix(element, scheme->time_prefix, &rest)) {
+			if (out->timestamp.s == NULL)
+				out->timestamp = rest;
+		} else if (has_prefix(element, scheme->prefix, &rest)) {
+			candidate_add(scheme, out, rest);
+		}
+	}
+}
+
+static int
+missing(struct error *err, const char *header)
+{
+	return fail(
+	    err, FAULT_AUTH, "HEADERS", "the header %s is missing", header);
+}
+
+static int
+timestamp_check(const struct signature_request *req, struct str timestamp,
+    struct error *err)
+{
+	const struct signature_scheme *scheme = req->scheme;
 	int64_t at;
 
-	if (h->id.s == NULL || h->timestamp.s == NULL || h->signature.s == NULL)
+	if (timestamp_parse(timestamp, &at) < 0)
 		return fail(err, FAULT_AUTH, "HEADERS",
-		    "%s is missing; a request is signed by webhook-id, "
-		    "webhook-timestamp and webhook-signature",
-		    h->id.s == NULL              ? "webhook-id"
-			: h->timestamp.s == NULL ? "webhook-timestamp"
-						 : "webhook-signature");
-	if (!id_valid(h->id))
-		return fail(err, FAULT_AUTH, "HEADERS",
-		    "webhook-id has 1 to %d visible ASCII characters",
-		    SIGNATURE_ID_MAX);
-	if (timestamp_parse(h->timestamp, &at) < 0)
-		return fail(err, FAULT_AUTH, "HEADERS",
-		    "webhook-timestamp is seconds since 1970, in digits");
-	if (at < now_s - SIGNATURE_TOLERANCE ||
-	    at > now_s + SIGNATURE_TOLERANCE)
+		    "the timestamp in %s is seconds since 1970, in digits",
+		    scheme->time_header[0] != '\0' ? scheme->time_header
+						   : scheme->header);
+	if (at < req->now_s - scheme->tolerance_s ||
+	    at > req->now_s + scheme->tolerance_s)
 		return fail(err, FAULT_AUTH, "CLOCK",
-		    "webhook-timestamp is more than %d s away from now",
-		    SIGNATURE_TOLERANCE);
+		    "the timestamp is more than %lld s away from now",
+		    (long long)scheme->tolerance_s);
 	return 0;
 }
 
-int
-signature_verify(const struct signature_headers *h, struct str body,
-    const struct signature_secret *secrets, size_t n_secrets, int64_t now_s,
-    const struct signature_secret **signer, struct error *err)
+/* All that can be known before a digest is made. */
+static int
+headers_check(const struct signature_request *req, struct parts *parts,
+    struct candidates *candidates, struct error *err)
 {
-	struct str list = h->signature, candidates[SIGNATURE_CANDIDATES];
-	size_t n = 0;
+	const struct signature_scheme *scheme = req->scheme;
+	struct str header;
 
-	*signer = NULL;
-	if (headers_check(h, now_s, err) < 0)
+	if (strstr(scheme->content, "{id}") != NULL) {
+		parts->id = http1_get(req->head, scheme->id_header);
+		if (parts->id.s == NULL)
+			return missing(err, scheme->id_header);
+		if (!signature_id_valid(parts->id))
+			return fail(err, FAULT_AUTH, "HEADERS",
+			    "%s has 1 to %d visible ASCII characters",
+			    scheme->id_header, SIGNATURE_ID_MAX);
+	}
+	header = http1_get(req->head, scheme->header);
+	if (header.s == NULL)
+		return missing(err, scheme->header);
+	header_read(scheme, header, candidates);
+	parts->timestamp = candidates->timestamp;
+	if (scheme->time_header[0] != '\0')
+		parts->timestamp = http1_get(req->head, scheme->time_header);
+	if (scheme->time_header[0] == '\0' && scheme->time_prefix[0] == '\0')
+		return 0;
+	if (parts->timestamp.s == NULL)
+		return missing(err,
+		    scheme->time_header[0] != '\0' ? scheme->time_header
+						   : scheme->header);
+	return timestamp_check(req, parts->timestamp, err);
+}
+
+int
+signature_verify(const struct signature_request *req, struct signature *out,
+    struct error *err)
+{
+	const struct signature_scheme *scheme = req->scheme;
+	struct parts parts = { .body = req->body };
+	struct candidates candidates;
+
+	*out = (struct signature){ 0 };
+	if (scheme->type != SIGNATURE_NONE &&
+	    headers_check(req, &parts, &candidates, err) < 0)
 		return -1;
-	while (
-	    n < SIGNATURE_CANDIDATES && candidate_next(&list, &candidates[n]))
-		n++;
-	for (size_t i = 0; n > 0 && i < n_secrets; i++) {
-		char expected[MAC_TEXT + 1];
+	for (size_t i = 0; scheme->type != SIGNATURE_NONE && i < req->n_secrets;
+	     i++) {
+		char expected[TEXT_MAX];
+		size_t n = mac_text(scheme, &req->secrets[i], &parts, expected);
 		unsigned differ = 1;
 
-		if (mac_text(&secrets[i], h, body, expected) < 0)
+		if (n == 0)
 			return fail(err, FAULT_BUG, "HMAC", "HMAC failed");
-		for (size_t j = 0; j < n; j++)
-			differ &= CRYPTO_memcmp(
-				      expected, candidates[j].s, MAC_TEXT) != 0;
-		if (!differ && *signer == NULL)
-			*signer = &secrets[i];
+		for (size_t j = 0; j < candidates.n; j++)
+			differ &=
+			    CRYPTO_memcmp(expected, candidates.text[j], n) != 0;
+		if (!differ && out->signer == NULL)
+			out->signer = &req->secrets[i];
 	}
-	if (*signer == NULL)
+	if (scheme->type != SIGNATURE_NONE && out->signer == NULL)
 		return fail(err, FAULT_AUTH, "SIGNATURE",
-		    "no signature in webhook-signature is valid for this body");
+		    "no signature in %s is valid for this body",
+		    scheme->header);
+	if (scheme->id_header[0] != '\0')
+		out->id = http1_get(req->head, scheme->id_header);
+	if (!signature_id_valid(out->id))
+		out->id = (struct str){ NULL, 0 };
 	return 0;
+}
+
+static void
+header_add(
+    struct http1_header *out, size_t *n, const char *name, const char *value)
+{
+	out[(*n)++] = (struct http1_header){ str_of(name), str_of(value) };
+}
+
+size_t
+signature_sign(struct arena *a, const struct signature_request *req,
+    struct str id, struct http1_header out[SIGNATURE_SIGN_HEADERS])
+{
+	const struct signature_scheme *s = req->scheme;
+	const char *at = arena_printf(a, "%lld", (long long)req->now_s);
+	struct parts parts = { id, str_of(at), req->body };
+	char text[TEXT_MAX];
+	size_t n = 0, length;
+
+	if (s->id_header[0] != '\0')
+		header_add(out, &n, s->id_header, arena_strndup(a, id.s, id.n));
+	if (s->type == SIGNATURE_NONE)
+		return n;
+	if (s->time_header[0] != '\0')
+		header_add(out, &n, s->time_header, at);
+	length = mac_text(s, req->secrets, &parts, text);
+	if (s->time_prefix[0] != '\0')
+		header_add(out, &n, s->header,
+		    arena_printf(a, "%s%s%c%s%.*s", s->time_prefix, at,
+			s->separator, s->prefix, (int)length, text));
+	else
+		header_add(out, &n, s->header,
+		    arena_printf(a, "%s%.*s", s->prefix, (int)length, text));
+	return n;
 }

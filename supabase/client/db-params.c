@@ -14,6 +14,7 @@ static const uint32_t array_types[][2] = {
 	{ DB_TEXT, 1009 },
 	{ DB_INT8, 1016 },
 	{ DB_TIMESTAMPTZ, 1185 },
+	{ DB_BYTEA, 1001 },
 	{ DB_UUID, 2951 },
 	{ DB_JSONB, 3807 },
 };

@@ -65,6 +65,7 @@ const char *db_where(const struct db *db);
 /* Postgres' types of parameters and array elements (their OIDs). */
 enum db_type {
 	DB_BOOL = 16,
+	DB_BYTEA = 17,
 	DB_INT8 = 20,
 	DB_INT2 = 21,
 	DB_INT4 = 23,
@@ -119,7 +120,7 @@ void db_array_int4(struct db_array *a, int32_t v);
 void db_array_int8(struct db_array *a, int64_t v);
 void db_array_time(struct db_array *a, int64_t us);
 void db_array_uuid(struct db_array *a, const struct uuid *id);
-void db_array_str(struct db_array *a, struct str s); /* s.s NULL: null */
+void db_array_str(struct db_array *a, struct str s); /* or bytes; NULL: null */
 void db_array_jsonb(struct db_array *a, struct str json);
 
 /*

@@ -53,31 +53,54 @@ check_pieces(struct str bytes, int whole, size_t n)
 	FUZZ_CHECK(r != 0 || (i == n && h.bytes == n));
 }
 
+/* A head that one scheme's secret signs signs nothing else. */
+static void
+check_scheme(const struct signature_scheme *scheme,
+    const struct http1_head *head, struct str body, struct str key)
+{
+	struct signature_secret secret;
+	struct signature_request req = { .scheme = scheme,
+		.head = head,
+		.body = body,
+		.secrets = &secret,
+		.n_secrets = 1,
+		.now_s = 1614265330 };
+	struct signature sig;
+	struct error err = { 0 };
+
+	FUZZ_CHECK(signature_secret_parse(scheme, key, &secret, &err) == 0);
+	if (signature_verify(&req, &sig, &err) < 0) {
+		FUZZ_CHECK(sig.signer == NULL && err.code[0] != '\0');
+		return;
+	}
+	FUZZ_CHECK(scheme->type == SIGNATURE_NONE || sig.signer == &secret);
+	FUZZ_CHECK(sig.id.s == NULL || signature_id_valid(sig.id));
+	if (scheme->type == SIGNATURE_NONE)
+		return;
+	secret.key[0] ^= 1;
+	FUZZ_CHECK(signature_verify(&req, &sig, &err) < 0);
+}
+
 static void
 check_signature(const struct http1_head *head, struct str body)
 {
-	struct signature_headers h = {
-		.id = http1_get(head, "webhook-id"),
-		.timestamp = http1_get(head, "webhook-timestamp"),
-		.signature = http1_get(head, "webhook-signature"),
-	};
-	const struct signature_secret *signer;
-	struct signature_secret secret;
+	const struct str key = STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+	struct signature_scheme scheme;
 	struct error err = { 0 };
+	struct arena a;
+	struct json *config;
 
-	FUZZ_CHECK(signature_secret_parse(
-		       STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), &secret,
-		       &err) == 0);
-	signature_secret_parse(h.signature, &secret, NULL);
-	if (signature_verify(&h, body, &secret, 1, 1614265330, &signer, &err) <
-	    0) {
-		FUZZ_CHECK(signer == NULL && err.code[0] != '\0');
-		return;
+	for (int i = 0; i < N_SIGNATURE_TYPES; i++) {
+		scheme = signature_scheme_of((enum signature_type)i);
+		check_scheme(&scheme, head, body, key);
 	}
-	/* it signs this and nothing else */
-	h.timestamp = STR("1614265331");
-	FUZZ_CHECK(signature_verify(
-		       &h, body, &secret, 1, 1614265330, &signer, &err) < 0);
+	/* the body as a scheme of its own */
+	arena_init_cap(&a, 1 << 20);
+	if (json_parse(&a, body, NULL, &config, &err) == 0 &&
+	    signature_scheme_parse(config, &scheme, &err) == 0 &&
+	    scheme.key == SIGNATURE_KEY_TEXT)
+		check_scheme(&scheme, head, body, key);
+	arena_deinit(&a);
 }
 
 int

@@ -9,9 +9,11 @@ create temp table expected (
   tab text, op text, members text default 'nobody', service boolean default false, statement text);
 
 insert into expected (tab, op, members, service)
-  select 'meshhook.' || t, 'select', case when t in ('audit_log', 'service_tokens') then 'admin' else 'viewer' end, true
+  select 'meshhook.' || t, 'select', case when t in ('audit_log', 'service_tokens', 'webhook_bodies')
+      then 'admin' else 'viewer' end, true
   from unnest(array['projects', 'members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
-    'run_events', 'logs', 'channels', 'recent_logs', 'counters', 'audit_log', 'service_tokens']) t;
+    'run_events', 'logs', 'channels', 'recent_logs', 'counters', 'audit_log', 'service_tokens',
+    'secrets', 'webhook_bodies']) t;
 insert into expected values ('meshhook.workers', 'select', 'nobody', true);
 
 insert into expected values
