@@ -27,6 +27,7 @@ const struct cmd *const commands[] = {
 	&cmd_expr_entry,
 	&cmd_queue_stats_entry,
 	&cmd_doctor_entry,
+	&cmd_recover_entry,
 	&cmd_completion_entry,
 	&cmd_version_entry,
 	&cmd_help_entry,
