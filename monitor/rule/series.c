@@ -1,0 +1,224 @@
+#include "monitor/rule/series.h"
+
+#include <math.h>
+#include <string.h>
+
+static uint32_t
+hash(uint32_t h, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.s[i]) * 16777619u;
+	return (h ^ 0xff) * 16777619u;
+}
+
+enum { HASH_BASIS = 2166136261u };
+
+void
+metrics_init(struct metrics *m, struct arena *a, uint32_t ticks,
+    uint32_t max_series, int64_t lookback_ms)
+{
+	memset(m, 0, sizeof(*m));
+	m->arena = a;
+	m->ticks = ticks;
+	m->max_series = max_series;
+	m->lookback_ms = lookback_ms;
+	m->at_ms = arena_array(a, ticks, sizeof(*m->at_ms));
+}
+
+int64_t
+metrics_now(const struct metrics *m)
+{
+	return m->tick == 0 ? 0 : m->at_ms[m->tick % m->ticks];
+}
+
+static int64_t
+oldest(const struct metrics *m)
+{
+	uint32_t first = m->tick > m->ticks ? m->tick - m->ticks + 1 : 1;
+
+	return m->at_ms[first % m->ticks];
+}
+
+/* The clock is another one: no two values can be compared any more. */
+static void
+forget(struct metrics *m)
+{
+	for (uint32_t i = 0; i < SERIES_BUCKETS; i++)
+		for (struct series *s = m->series[i]; s != NULL;
+		     s = s->next_in_bucket)
+			s->last = 0;
+	m->tick = 0;
+}
+
+int
+metrics_tick(struct metrics *m, int64_t at_ms)
+{
+	if (m->tick > 0 && at_ms <= metrics_now(m)) {
+		if (at_ms > oldest(m) || m->tick == 1)
+			return METRICS_STALE;
+		forget(m);
+	}
+	m->tick++;
+	m->at_ms[m->tick % m->ticks] = at_ms;
+	return 0;
+}
+
+static struct series_name *
+name_of(const struct metrics *m, struct str name)
+{
+	uint32_t at = hash(HASH_BASIS, name) % SERIES_BUCKETS;
+	struct series_name *it = m->names[at];
+
+	while (it != NULL && !str_eq(it->name, name))
+		it = it->next_in_bucket;
+	return it;
+}
+
+static struct series_name *
+name_get(struct metrics *m, struct str name)
+{
+	uint32_t at = hash(HASH_BASIS, name) % SERIES_BUCKETS;
+	struct series_name *it = name_of(m, name);
+
+	if (it != NULL)
+		return it;
+	it = arena_zalloc(m->arena, sizeof(*it));
+	it->name = arena_str(m->arena, name);
+	it->tail = &it->first;
+	it->next_in_bucket = m->names[at];
+	m->names[at] = it;
+	return it;
+}
+
+static int
+same_labels(const struct series *s, const struct label *labels, uint32_t n)
+{
+	if (s->n_labels != n)
+		return 0;
+	for (uint32_t i = 0; i < n; i++)
+		if (!str_eq(s->labels[i].name, labels[i].name) ||
+		    !str_eq(s->labels[i].value, labels[i].value))
+			return 0;
+	return 1;
+}
+
+static uint32_t
+bucket(struct str name, struct str project)
+{
+	return hash(hash(HASH_BASIS, name), project) % SERIES_BUCKETS;
+}
+
+static struct series *
+series_new(struct metrics *m, struct str name, struct str project,
+    const struct label *labels, uint32_t n)
+{
+	struct series_name *of = name_get(m, name);
+	struct series *s = arena_zalloc(m->arena, sizeof(*s));
+	struct series **at;
+
+	s->name = of->name;
+	s->project = arena_str(m->arena, project);
+	s->n_labels = n;
+	for (uint32_t i = 0; i < n; i++)
+		s->labels[i] =
+		    (struct label){ arena_str(m->arena, labels[i].name),
+			    arena_str(m->arena, labels[i].value) };
+	s->values = arena_array(m->arena, m->ticks, sizeof(*s->values));
+	/* in the order of their first samples, in both lists */
+	at = &m->series[bucket(name, project)];
+	while (*at != NULL)
+		at = &(*at)->next_in_bucket;
+	*at = s;
+	*of->tail = s;
+	of->tail = &s->next_of_name;
+	m->n_series++;
+	return s;
+}
+
+/* Of one project, or of none: the bucket holds all of them, and few others. */
+static struct series *
+in_bucket(struct series *s, struct str name, struct str project)
+{
+	while (s != NULL &&
+	    (!str_eq(s->name, name) || !str_eq(s->project, project)))
+		s = s->next_in_bucket;
+	return s;
+}
+
+void
+metrics_set(struct metrics *m, struct str name, struct str project,
+    const struct label *labels, uint32_t n, double value)
+{
+	struct series *s;
+	uint32_t from;
+
+	if (n > SERIES_LABELS)
+		n = SERIES_LABELS;
+	s = in_bucket(m->series[bucket(name, project)], name, project);
+	while (s != NULL && !same_labels(s, labels, n))
+		s = in_bucket(s->next_in_bucket, name, project);
+	if (s == NULL && m->n_series >= m->max_series) {
+		m->refused++;
+		return;
+	}
+	if (s == NULL)
+		s = series_new(m, name, project, labels, n);
+	if (isnan(value))
+		return;
+	/* what lies between is a gap */
+	from = s->last + 1;
+	if (s->last == 0 || m->tick - s->last >= m->ticks)
+		from = m->tick > m->ticks ? m->tick - m->ticks + 1 : 1;
+	for (uint32_t t = from; t < m->tick; t++)
+		s->values[t % m->ticks] = (double)NAN;
+	s->values[m->tick % m->ticks] = value;
+	s->last = m->tick;
+}
+
+struct series *
+series_first(const struct metrics *m, struct str name, struct str project)
+{
+	struct series_name *of;
+
+	if (project.n > 0)
+		return in_bucket(
+		    m->series[bucket(name, project)], name, project);
+	of = name_of(m, name);
+	return of != NULL ? of->first : NULL;
+}
+
+struct series *
+series_next(struct series *s, struct str project)
+{
+	if (project.n > 0)
+		return in_bucket(s->next_in_bucket, s->name, project);
+	return s->next_of_name;
+}
+
+double
+series_at(const struct metrics *m, const struct series *s, uint32_t tick)
+{
+	if (tick == 0 || tick > s->last || m->tick - tick >= m->ticks)
+		return (double)NAN;
+	return s->values[tick % m->ticks];
+}
+
+double
+series_now(const struct metrics *m, const struct series *s)
+{
+	if (s->last == 0 || m->tick - s->last >= m->ticks ||
+	    metrics_now(m) - m->at_ms[s->last % m->ticks] > m->lookback_ms)
+		return (double)NAN;
+	return s->values[s->last % m->ticks];
+}
+
+struct str
+series_label(const struct series *s, const char *name)
+{
+	if (strcmp(name, "project") == 0)
+		return s->project;
+	for (uint32_t i = 0; i < s->n_labels; i++)
+		if (str_is(s->labels[i].name, name))
+			return s->labels[i].value;
+	return (struct str){ 0 };
+}

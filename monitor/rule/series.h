@@ -1,0 +1,76 @@
+#pragma once
+/*
+ * The samples that rules look at: by tick, a column of values, one for each
+ * series. A series is a metric's name, the project it belongs to (empty: the
+ * installation), and up to SERIES_LABELS labels, sorted by name.
+ *
+ * Only the last `ticks` columns are kept. A series without a value in a tick
+ * has a gap there; a gap is never read as 0. Ticks are on the database's clock:
+ * one that isn't later than the last is refused, unless the clock was set back
+ * by more than all that is kept; then what is kept means nothing, and goes.
+ *
+ * All memory is the arena's; a series that ends keeps its place until the
+ * owner makes the store anew.
+ */
+#include "core/arena.h"
+
+enum { SERIES_LABELS = 4 };
+
+struct label {
+	struct str name, value;
+};
+
+struct series {
+	struct str name, project;
+	struct label labels[SERIES_LABELS];
+	uint32_t n_labels;
+	uint32_t last; /* the newest tick that has a value; 0: none */
+	double *values;
+	struct series *next_in_bucket, *next_of_name;
+};
+
+struct series_name {
+	struct str name;
+	struct series *first;
+	struct series **tail;
+	struct series_name *next_in_bucket;
+};
+
+enum { SERIES_BUCKETS = 4096 }; /* a power of two */
+
+struct metrics {
+	struct arena *arena;
+	uint32_t ticks, tick; /* kept; the newest one's number, from 1 */
+	uint32_t n_series, max_series;
+	uint64_t refused; /* values for which there was no room */
+	int64_t lookback_ms;
+	int64_t *at_ms; /* by tick */
+	struct series *series[SERIES_BUCKETS];
+	struct series_name *names[SERIES_BUCKETS];
+};
+
+/* lookback_ms: how old a series' newest value may be to count as its value
+ * now: a few intervals, so that one lost sample is no absence. */
+void metrics_init(struct metrics *m, struct arena *a, uint32_t ticks,
+    uint32_t max_series, int64_t lookback_ms);
+
+/* A new column at at_ms. 0; 1: METRICS_STALE, not later than the last one. */
+enum { METRICS_STALE = 1 };
+int metrics_tick(struct metrics *m, int64_t at_ms);
+/* A value in the newest column. NaN is a gap. Strings are copied when the
+ * series is new; labels beyond SERIES_LABELS are left out. */
+void metrics_set(struct metrics *m, struct str name, struct str project,
+    const struct label *labels, uint32_t n, double value);
+
+int64_t metrics_now(const struct metrics *m); /* of the newest tick; 0: none */
+/* The series of a name; of one project, when project.n > 0. Linked by
+ * next_of_name, or, with a project, to be stepped by series_next. */
+struct series *series_first(
+    const struct metrics *m, struct str name, struct str project);
+struct series *series_next(struct series *s, struct str project);
+
+/* NaN where it has none. */
+double series_at(
+    const struct metrics *m, const struct series *s, uint32_t tick);
+double series_now(const struct metrics *m, const struct series *s);
+struct str series_label(const struct series *s, const char *name);
