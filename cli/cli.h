@@ -18,6 +18,7 @@ enum exit_status {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
 	EXIT_AUTH = 3,
+	EXIT_GAP = 4,          /* logs --strict: lines are missing */
 	EXIT_CONFIG = 78,      /* as sysexits.h's EX_CONFIG */
 	EXIT_INTERRUPTED = 130 /* 128 + SIGINT */
 };

@@ -1,231 +1,19 @@
 #include "cli/commands.h"
 #include "cli/follow.h"
+#include "cli/printer.h"
 #include "core/time.h"
 
-#include <fnmatch.h>
 #include <string.h>
 
 enum { TAIL_MOST = 100000 };
 
-/* A level is known by the least number of its range (OpenTelemetry). */
-static const struct level {
-	const char *name, *shown;
-	int least;
-	enum colour colour;
-} levels[] = {
-	{ "trace", "TRACE", 1, COLOUR_DIM },
-	{ "debug", "DEBUG", 5, COLOUR_DIM },
-	{ "info", "INFO", 9, COLOUR_NONE },
-	{ "warn", "WARN", 13, COLOUR_YELLOW },
-	{ "error", "ERROR", 17, COLOUR_RED },
-	{ "fatal", "FATAL", 21, COLOUR_RED },
-};
-
-struct logs {
-	struct cli *cli;
-	struct arena line;             /* of the line at hand */
-	int64_t until_ms;              /* INT64_MAX: no end */
-	int least;                     /* level */
-	const char *include, *exclude; /* patterns, a line each; or NULL */
-	int stamps;
-	/* --tail: the last lines that pass, as they will be printed */
-	struct buf *tail;
-	size_t n_tail, tailed;
-	struct buf text;
-};
-
-static const struct level *
-level_of(int number)
-{
-	size_t i = NELEM(levels) - 1;
-
-	while (i > 0 && number < levels[i].least)
-		i--;
-	return &levels[i];
-}
-
-/* A pattern with * ? or [ must match the whole line, any other a part of it. */
-static int
-matches_one(struct arena *a, const char *pattern, size_t n, struct str text)
-{
-	const char *p = arena_strndup(a, pattern, n);
-
-	if (strpbrk(p, "*?[") != NULL)
-		return fnmatch(p, arena_str(a, text).s, 0) == 0;
-	return memmem(text.s, text.n, p, n) != NULL;
-}
-
-static int
-matches(struct arena *a, const char *patterns, struct str text)
-{
-	while (*patterns != '\0') {
-		size_t n = strcspn(patterns, "\n");
-
-		if (matches_one(a, patterns, n, text))
-			return 1;
-		patterns += n;
-		patterns += *patterns == '\n';
-	}
-	return 0;
-}
-
-static int
-wanted(struct logs *l, const struct line *line)
-{
-	return line->level >= l->least && line->ts_ms <= l->until_ms &&
-	    (l->include == NULL ||
-		matches(&l->line, l->include, line->message)) &&
-	    (l->exclude == NULL ||
-		!matches(&l->line, l->exclude, line->message));
-}
-
-static struct json *
-parsed_attrs(struct arena *a, const struct line *line)
-{
-	struct json *attrs = NULL;
-	struct error err;
-
-	if (line->attrs.s != NULL &&
-	    json_parse(a, line->attrs, NULL, &attrs, &err) < 0)
-		return NULL;
-	return attrs;
-}
-
-static void
-add_json(struct buf *b, struct arena *a, const struct line *line)
-{
-	struct json *o = json_object(a);
-	char ts[TIME_TEXT];
-
-	json_set(a, o, "seq", json_int(a, line->seq));
-	json_set(a, o, "ts", json_cstring(a, time_format(line->ts_ms, ts)));
-	json_set(a, o, "level", json_cstring(a, level_of(line->level)->name));
-	json_set(a, o, "message", json_string(a, line->message));
-	json_set(a, o, "attrs", parsed_attrs(a, line));
-	buf_addstr(b, json_text(a, o));
-}
-
-static void
-add_csv(struct buf *b, const struct out *out, const struct line *line)
-{
-	struct str fields[] = { line->message, line->attrs };
-	char ts[TIME_TEXT];
-
-	buf_addf(b, "%lld,%s,%s", (long long)line->seq,
-	    time_format(line->ts_ms, ts), level_of(line->level)->name);
-	for (size_t i = 0; i < NELEM(fields); i++) {
-		struct buf plain;
-
-		buf_init(&plain);
-		if (out->terminal)
-			out_escape(&plain, fields[i]);
-		else
-			buf_addstr(&plain, fields[i]);
-		buf_addc(b, ',');
-		out_csv(b, buf_str(&plain));
-		buf_deinit(&plain);
-	}
-	buf_addc(b, '\r');
-}
-
-/* The engine's lines begin with "step crm: ", which the [crm] before says. */
-static struct str
-without_step(struct arena *a, struct str message, struct str step)
-{
-	struct str prefix =
-	    str_of(arena_printf(a, "step %.*s: ", STR_FMT(step)));
-
-	if (step.n == 0 || message.n <= prefix.n ||
-	    memcmp(message.s, prefix.s, prefix.n) != 0)
-		return message;
-	return (struct str){ message.s + prefix.n, message.n - prefix.n };
-}
-
-/* "04:05:06.789 WARN  [post-crm] POST https://... answered 503"; as a table
- * with the number and the step in columns. */
-static void
-add_text(struct buf *b, struct logs *l, const struct line *line)
-{
-	const struct out *out = &l->cli->out;
-	const struct level *level = level_of(line->level);
-	struct str step =
-	    json_str(json_get(parsed_attrs(&l->line, line), "step"));
-	struct str message = without_step(&l->line, line->message, step);
-	int table = out->format == OUT_TABLE;
-	char ts[TIME_TEXT];
-
-	time_format(line->ts_ms, ts);
-	if (table)
-		buf_addf(b, "%6lld  ", (long long)line->seq);
-	buf_addf(b, "%s%.*s%s  %s%-5s%s  ", out_on(out, COLOUR_DIM),
-	    l->stamps ? TIME_TEXT : 12, l->stamps ? ts : ts + 11, out_off(out),
-	    out_on(out, level->colour), level->shown, out_off(out));
-	if (step.n > 0 || table) {
-		int pad = 14 - (int)out_columns(step);
-
-		buf_addf(b, "%s%s", out_on(out, COLOUR_CYAN), table ? "" : "[");
-		out_escape(b, step);
-		buf_addf(b, "%s%s%*s", table ? "" : "] ", out_off(out),
-		    table ? (pad > 0 ? pad : 0) + 2 : 0, "");
-	}
-	buf_adds(b, out_on(out, level->colour));
-	out_escape(b, message);
-	if (level->colour != COLOUR_NONE)
-		buf_adds(b, out_off(out));
-	if (l->cli->verbose && line->attrs.s != NULL) {
-		buf_addf(b, " %s", out_on(out, COLOUR_DIM));
-		out_escape(b, line->attrs);
-		buf_adds(b, out_off(out));
-	}
-}
-
-static void
-take(void *arg, const struct line *line)
-{
-	struct logs *l = arg;
-	struct buf *b = &l->text;
-
-	arena_reset(&l->line);
-	if (!wanted(l, line))
-		return;
-	if (l->n_tail > 0)
-		b = &l->tail[l->tailed++ % l->n_tail];
-	buf_clear(b);
-	if (l->cli->out.format == OUT_JSON)
-		add_json(b, &l->line, line);
-	else if (l->cli->out.format == OUT_CSV)
-		add_csv(b, &l->cli->out, line);
-	else
-		add_text(b, l, line);
-	buf_addc(b, '\n');
-	if (b == &l->text)
-		fwrite(b->bytes, 1, b->len, l->cli->out.file);
-}
-
-static void
-print_tail(struct logs *l)
-{
-	size_t n = l->tailed < l->n_tail ? l->tailed : l->n_tail;
-
-	for (size_t i = l->tailed - n; i < l->tailed; i++) {
-		struct buf *b = &l->tail[i % l->n_tail];
-
-		fwrite(b->bytes, 1, b->len, l->cli->out.file);
-	}
-	for (size_t i = 0; i < l->n_tail; i++)
-		buf_deinit(&l->tail[i]);
-	l->n_tail = 0;
-}
-
 static int
 read_so_far(void *arg, int64_t now_ms)
 {
-	struct logs *l = arg;
+	struct printer *p = arg;
 
-	if (l->n_tail > 0)
-		print_tail(l);
-	fflush(l->cli->out.file);
-	return now_ms > l->until_ms || ferror(l->cli->out.file);
+	printer_flush(p);
+	return now_ms > p->until_ms || ferror(p->cli->out.file);
 }
 
 /* "10m" is that long ago; else a timestamp. */
@@ -250,78 +38,78 @@ take_time(struct cli *cli, const char *name, int64_t *out, struct error *err)
 }
 
 static int
-configure(struct logs *l, struct follow *f, struct error *err)
+configure(struct printer *p, struct follow *f, struct error *err)
 {
-	struct cli *cli = l->cli;
-	const char *level = cli_opt(cli, "level");
+	struct cli *cli = f->session->cli;
 	int64_t tail = 0;
 
-	if (take_time(cli, "since", &f->since_ms, err) < 0 ||
-	    take_time(cli, "until", &l->until_ms, err) < 0 ||
+	if (take_time(cli, "since", &p->since_ms, err) < 0 ||
+	    take_time(cli, "until", &p->until_ms, err) < 0 ||
 	    cli_opt_int(cli, "tail", 1, TAIL_MOST, &tail, err) < 0)
 		return -1;
-	for (size_t i = 0; level != NULL && i < NELEM(levels); i++) {
-		if (strcmp(level, levels[i].name) == 0)
-			l->least = levels[i].least;
-	}
-	l->include = cli_opt(cli, "include");
-	l->exclude = cli_opt(cli, "exclude");
-	l->stamps = cli_opt(cli, "timestamps") != NULL;
-	l->n_tail = (size_t)tail;
-	if (tail > 0)
-		l->tail =
-		    arena_zalloc(&cli->arena, (size_t)tail * sizeof(*l->tail));
-	f->follow = cli_opt(cli, "follow") != NULL;
-	/* where every line passes, the earlier ones needn't be read */
-	if (l->least == 0 && l->include == NULL && l->exclude == NULL &&
-	    l->until_ms == INT64_MAX)
-		f->last = tail;
+	printer_level(p, cli_opt(cli, "level"));
+	p->include = cli_opt(cli, "include");
+	p->exclude = cli_opt(cli, "exclude");
+	p->stamps = cli_opt(cli, "timestamps") != NULL;
+	p->tail = (size_t)tail;
+	f->since_ms = p->since_ms;
+	f->last = printer_passes_all(p) ? tail : 0;
+	f->holds = tail > 0;
+	f->on = cli_opt(cli, "follow") != NULL;
+	f->stay = cli_opt(cli, "no-exit-on-run-end") != NULL;
+	f->strict = cli_opt(cli, "strict") != NULL;
+	f->cursor_file = cli_opt(cli, "cursor-file");
+	if (f->stay && cli_opt(cli, "exit-on-run-end") != NULL)
+		return usage(err,
+		    "--exit-on-run-end and --no-exit-on-run-end exclude each "
+		    "other");
 	return 0;
 }
 
 static int
-run_logs(struct session *s, struct logs *l, struct error *err)
+find(struct follow *f, const char *arg, struct error *err)
 {
-	struct follow f = {
-		.session = s,
-		.since_ms = INT64_MIN,
-		.line = take,
-		.caught_up = read_so_far,
-		.arg = l,
-	};
 	char id[UUID_TEXT];
 
-	if (configure(l, &f, err) < 0 ||
-	    session_run(s, l->cli->args[0], id, err) < 0)
-		return -1;
-	f.run = id;
-	if (l->cli->out.format == OUT_CSV)
-		fputs("seq,ts,level,message,attrs\r\n", l->cli->out.file);
-	if (l->cli->out.format == OUT_TABLE)
-		fprintf(l->cli->out.file,
-		    "%s   SEQ  %-*s  LEVEL  %-14s  MESSAGE%s\n",
-		    out_on(&l->cli->out, COLOUR_BOLD), l->stamps ? 24 : 12,
-		    "TIME (UTC)", "STEP", out_off(&l->cli->out));
-	return follow_run(&f, err);
+	if (strcmp(arg, "latest") == 0) {
+		if (f->source->latest == NULL)
+			return usage(err,
+			    "\"latest\" can't be asked by --via %s\n"
+			    "name the run by its id",
+			    f->source->name);
+		if (f->source->latest(f, id, err) < 0)
+			return -1;
+		arg = id;
+	}
+	return channel_parse(&f->session->cli->arena, arg, &f->channel, err);
 }
 
 static int
 cmd_logs(struct cli *cli, struct error *err)
 {
-	struct logs l = { .cli = cli, .until_ms = INT64_MAX };
 	struct session s;
+	struct printer p;
+	struct follow f = {
+		.session = &s,
+		.source = &source_db,
+		.line = printer_line,
+		.caught_up = read_so_far,
+		.arg = &p,
+	};
 	int r;
 
-	arena_init(&l.line);
-	buf_init(&l.text);
-	r = session_open(&s, cli, err);
+	printer_init(&p, cli);
+	r = session_begin(&s, cli, err);
 	if (r == 0)
-		r = run_logs(&s, &l, err);
+		r = configure(&p, &f, err);
+	if (r == 0)
+		r = find(&f, cli->args[0], err);
+	if (r == 0) {
+		printer_begin(&p);
+		r = follow_run(&f, err);
+	}
 	session_close(&s);
-	for (size_t i = 0; i < l.n_tail; i++)
-		buf_deinit(&l.tail[i]);
-	buf_deinit(&l.text);
-	arena_deinit(&l.line);
+	printer_deinit(&p);
 	return r;
 }
 
@@ -352,6 +140,16 @@ static const struct opt opts[] = {
 	    .help = "no such lines; may be repeated" },
 	{ .name = "timestamps",
 	    .help = "date and time (RFC 3339), not the time of day" },
+	{ .name = "cursor-file",
+	    .arg = "FILE",
+	    .help = "keep there what was printed, and go on behind it next "
+		    "time, whatever the way" },
+	{ .name = "exit-on-run-end",
+	    .help = "with -f: end when the run does; so it is unless told "
+		    "otherwise" },
+	{ .name = "no-exit-on-run-end",
+	    .help = "with -f: go on until Ctrl-C though the run is over" },
+	{ .name = "strict", .help = "exit 4 when lines are missing" },
 	{ .name = NULL },
 };
 static const struct example examples[] = {
@@ -360,19 +158,32 @@ static const struct example examples[] = {
 	    "only what is bad, but not second attempts" },
 	{ "logs latest --since 10m -o json | jq -r .message",
 	    "seq, ts, level, message and attrs, one object a line" },
+	{ "logs logs:etl:acme:nightly -f --cursor-file nightly.cursor",
+	    "a service's channel, from where the last call left it" },
 	{ NULL, NULL },
 };
 const struct cmd cmd_logs_entry = {
 	.noun = "logs",
-	.args = "RUN",
-	.help = "print or follow a run's log",
-	.text = "RUN is an id or \"latest\". With -f it waits for further "
-		"lines and ends when the run does. A lost connection is "
-		"reported on standard error and taken up again where it was "
-		"left: no line is lost, none comes twice. Times are UTC, on "
-		"the database's clock. With -v attributes are printed, too. "
-		"Control characters are escaped, so that a line can't steer "
-		"the terminal.",
+	.args = "RUN|CHANNEL",
+	.help = "print or follow the log of a run or a service",
+	.text = "RUN is an id or \"latest\"; CHANNEL is "
+		"logs:SERVICE:PROJECT:RESOURCE, logs:SERVICE:PROJECT or "
+		"logs:run:PROJECT:RUN. With -f it waits for further lines and "
+		"ends when the run does. A lost connection is reported on "
+		"standard error and taken up again where it was left: no line "
+		"is lost, none comes twice. Lines that are gone are reported "
+		"there as a gap, with the reason: expired (retention took "
+		"them), reset (the database was restored: the log is read "
+		"from its beginning), or slow."
+		"\n\n"
+		"With --cursor-file a call prints what came since the last "
+		"one; --since and --tail then hold for the first alone. After "
+		"a kill -9 the last quarter of a second may come again. With "
+		"--strict the cursor stays before the gap."
+		"\n\n"
+		"Times are UTC, on the database's clock. With -v attributes "
+		"are printed, too. Control characters are escaped, so that a "
+		"line can't steer the terminal.",
 	.opts = opts,
 	.examples = examples,
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,

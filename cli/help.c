@@ -11,6 +11,7 @@ const struct help_status help_statuses[] = {
 	{ EXIT_FAILED, "failed, or what was asked about has failed" },
 	{ EXIT_USAGE, "the command line is wrong" },
 	{ EXIT_AUTH, "refused: wrong credentials or missing rights" },
+	{ EXIT_GAP, "logs --strict: lines are missing" },
 	{ EXIT_CONFIG, "the configuration or the database's set-up is wrong" },
 	{ EXIT_INTERRUPTED, "ended by Ctrl-C" },
 	{ 0, NULL },

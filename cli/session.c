@@ -58,19 +58,33 @@ session_query(struct session *s, const struct sql *sql,
 }
 
 int
-session_open(struct session *s, struct cli *cli, struct error *err)
+session_begin(struct session *s, struct cli *cli, struct error *err)
 {
-	struct db_options options = { .application_name = "meshhook cli" };
-
 	*s = (struct session){ .cli = cli };
-	if (config_need(&cli->config, SETTING_DB_URL, err) < 0)
-		return -1;
-	options.url = config_text(&cli->config, SETTING_DB_URL);
 	s->loop = loop_new(err);
-	if (s->loop == NULL)
+	return s->loop != NULL ? 0 : -1;
+}
+
+int
+session_connect(struct session *s, struct error *err)
+{
+	struct db_options options = {
+		.url = config_text(&s->cli->config, SETTING_DB_URL),
+		.application_name = "meshhook cli",
+	};
+
+	if (config_need(&s->cli->config, SETTING_DB_URL, err) < 0)
 		return -1;
 	s->db = db_new(s->loop, &options, err);
 	return s->db != NULL ? 0 : session_advise(NULL, err);
+}
+
+int
+session_open(struct session *s, struct cli *cli, struct error *err)
+{
+	if (session_begin(s, cli, err) < 0)
+		return -1;
+	return session_connect(s, err);
 }
 
 void

@@ -19,6 +19,9 @@ struct session {
 
 /* Connects; an error says what to do about it. session_close in any case. */
 int session_open(struct session *s, struct cli *cli, struct error *err);
+/* Its two halves: a loop without a database, and the connection. */
+int session_begin(struct session *s, struct cli *cli, struct error *err);
+int session_connect(struct session *s, struct error *err);
 /* The project of --project or MESHHOOK_PROJECT, or the only one there is. */
 int session_project(struct session *s, struct error *err);
 /* Both of them. */

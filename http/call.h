@@ -28,6 +28,7 @@ struct http {
 	struct http_sock **socks; /* by descriptor */
 	size_t n_socks;
 	struct list running, done;
+	struct list streams; /* calls with a piece to hand on */
 	uint32_t n_in_flight;
 	CURL *idle[IDLE_HANDLES]; /* easy handles for reuse */
 	uint32_t n_idle;
@@ -40,6 +41,7 @@ struct http {
 
 struct http_call {
 	struct list link;
+	struct list stream; /* in http.streams */
 	struct http *http;
 	http_done_fn *fn;
 	void *arg;
@@ -55,7 +57,7 @@ struct http_call {
 	size_t body_room;
 	size_t head_bytes;
 	struct http_header headers[KEPT_HEADERS];
-	int delivering;
+	int delivering, cancelled;
 	char why[CURL_ERROR_SIZE];
 };
 

@@ -84,6 +84,7 @@ static struct http_call *
 call_free(struct http_call *call)
 {
 	list_remove(&call->link);
+	list_remove(&call->stream);
 	call_detach(call);
 	free(call->body);
 	arena_deinit(&call->arena);
@@ -234,6 +235,19 @@ close_socket(void *arg, curl_socket_t fd)
 	return close(fd);
 }
 
+static void
+deliver_piece(struct http_call *call)
+{
+	call->res.headers = call->headers;
+	call->res.body.s = call->body;
+	call->delivering = 1;
+	call->req.piece(call->arg, &call->res);
+	call->delivering = 0;
+	call->res.body.n = 0;
+	if (call->cancelled)
+		http_call_cancel(call);
+}
+
 /* The functions die with their call, but may end and begin others. */
 static void
 deliver(void *arg)
@@ -242,6 +256,8 @@ deliver(void *arg)
 	struct list *l;
 	loop_fn *drained;
 
+	while ((l = list_pop(&http->streams)) != NULL)
+		deliver_piece(list_entry(l, struct http_call, stream));
 	while ((l = list_pop(&http->done)) != NULL) {
 		struct http_call *call = list_entry(l, struct http_call, link);
 
@@ -321,6 +337,7 @@ http_new(
 	options_copy(http, options);
 	list_init(&http->running);
 	list_init(&http->done);
+	list_init(&http->streams);
 	http->timer = loop_timer_new(loop, timer_due, http);
 	http->deliver = loop_defer_new(loop, deliver, http);
 	http->multi = curl_multi_init();
@@ -417,6 +434,7 @@ http_call_start(struct http *http, const struct http_request *req,
 		return NULL;
 	call = xcalloc(1, sizeof(*call));
 	list_init(&call->link);
+	list_init(&call->stream);
 	call->http = http;
 	call->fn = fn;
 	call->arg = arg;
@@ -444,8 +462,12 @@ http_call_cancel(struct http_call *call)
 {
 	struct http *http;
 
-	if (call == NULL || call->delivering)
+	if (call == NULL)
 		return NULL;
+	if (call->delivering) {
+		call->cancelled = 1; /* when its function returns */
+		return NULL;
+	}
 	http = call->http;
 	http->n_in_flight--;
 	if (http->draining)

@@ -9,7 +9,7 @@
  *
  * A call ends exactly once: its done function is called at the end of a loop
  * turn, never from within http_call_start or libcurl, or it is cancelled and
- * the function is not called. The call and its response die when the done
+ * the function is not called. The pieces of a stream come before, as it does. The call and its response die when the done
  * function returns; that function may start and cancel other calls.
  *
  * Redirects are followed as browsers do (303 becomes GET, 307 and 308 keep
@@ -57,6 +57,11 @@ struct http_options {
 	uint32_t max_kept; /* connections, busy ones too; 0: 1024 */
 };
 
+struct http_response;
+/* A piece of a body, in res->body; status and headers are there. It may cancel
+ * the call. */
+typedef void http_piece_fn(void *arg, const struct http_response *res);
+
 struct http_header {
 	struct str name, value;
 	int secret; /* never sent to another origin than the URL's */
@@ -71,6 +76,11 @@ struct http_request {
 	struct str body;
 	int64_t timeout_ms, connect_timeout_ms; /* 0: the options' */
 	uint32_t max_redirects;                 /* 0: none are followed */
+	/* A stream: what comes of a 2xx answer's body is handed on at the end of
+	 * each turn, with the call's arg, and not kept; neither body_limit nor
+	 * timeout_ms hold then, the caller knows how long silence is. NULL: the
+	 * body is kept whole. */
+	http_piece_fn *piece;
 };
 
 /* Microseconds since the call began, of the last hop; 0 where not reached. */

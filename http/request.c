@@ -250,14 +250,15 @@ hop_prepare(struct http_call *call, struct error *err)
 
 	call->hop_us = time_mono_us();
 	spent = (call->hop_us - call->began_us) / 1000;
-	if (spent >= call->req.timeout_ms)
+	if (call->req.piece == NULL && spent >= call->req.timeout_ms)
 		return fail(err, FAULT_RETRY, "ETIMEDOUT",
 		    "no answer within %lld ms, redirects included",
 		    (long long)call->req.timeout_ms);
 	response_reset(call);
 	curl_easy_setopt(easy, CURLOPT_URL, call->url);
-	curl_easy_setopt(
-	    easy, CURLOPT_TIMEOUT_MS, (long)(call->req.timeout_ms - spent));
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
+	    call->req.piece == NULL ? (long)(call->req.timeout_ms - spent)
+				    : 0L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
 	    (long)call->req.connect_timeout_ms);
 	set_method(call);

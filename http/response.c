@@ -101,6 +101,19 @@ response_header(char *p, size_t size, size_t n, void *arg)
 	return n;
 }
 
+/* Of a stream's answer, and not of an error or a redirect. */
+static int
+is_piece(struct http_call *call)
+{
+	long status = 0;
+
+	if (call->req.piece == NULL)
+		return 0;
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	call->res.status = (int)status;
+	return status >= 200 && status < 300;
+}
+
 static void
 body_room(struct http_call *call, size_t need, size_t cap)
 {
@@ -123,9 +136,19 @@ response_body(char *p, size_t size, size_t n, void *arg)
 	struct http_call *call = arg;
 	const struct http_options *o = &call->http->options;
 	size_t have = call->res.body.n, take = n;
+	int piece = is_piece(call);
 
 	(void)size; /* 1 */
 	call->res.body_bytes += n;
+	if (piece) {
+		body_room(call, have + n, SIZE_MAX);
+		memcpy(call->body + have, p, n);
+		call->res.body.n = have + n;
+		list_remove(&call->stream);
+		list_append(&call->http->streams, &call->stream);
+		loop_defer_call(call->http->deliver);
+		return n;
+	}
 	if (call->res.body_bytes > o->body_limit) {
 		fail(&call->refused, FAULT_INPUT, "TOO_LARGE",
 		    "the response has more than %zu bytes", o->body_limit);

@@ -524,7 +524,7 @@ declare
   v_drop boolean[];  -- delete its messages
   v_all boolean;
   v_n int; v_held int;
-  v_due boolean := false;
+  v_due boolean;
 begin
   -- 1. the runs, in their order
   select array_agg(x.project_id order by x.ord), array_agg(x.last_seq order by x.ord),
@@ -641,16 +641,14 @@ begin
   -- 6. who watches is told, last: this may wait for a flush
   if exists (select from meshhook_engine.watched w where w.until > now()) then
     v_due := meshhook_engine.broadcast_touch(
-        array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i),
-        array(select v_log[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i))
-      or v_due;
+      array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i),
+      array(select v_log[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_lines[i] > 0 order by i));
     if cardinality(array_remove(p_status, null)) > 0 then
-      v_due := meshhook_engine.broadcast_runs(
-          array(select v_project[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i),
-          array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i))
-        or v_due;
+      perform meshhook_engine.broadcast_runs(
+        array(select v_project[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i),
+        array(select p_run[i] from generate_subscripts(p_run, 1) i where v_ok[i] and p_status[i] is not null order by i));
     end if;
-    if v_due then
+    if v_due or exists (select from meshhook_engine.run_news) then
       return query select 0, 'due', null::int, null::jsonb;
     end if;
   end if;

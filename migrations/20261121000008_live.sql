@@ -379,17 +379,15 @@ comment on function meshhook_engine.broadcast_touch is
   'For whoever wrote lines, last in its transaction, under the channels'' locks (parallel arrays: channel, its last number before): where they are watched they are broadcast now, or left to flush_broadcasts(); true when something was left. Ask first whether anybody watches anything.';
 
 -- Runs that started or ended. Only added, so that a long transaction holds up nobody.
-create function meshhook_engine.broadcast_runs(p_project uuid[], p_run uuid[]) returns boolean
-language plpgsql set search_path = '' as $$
-begin
+create function meshhook_engine.broadcast_runs(p_project uuid[], p_run uuid[]) returns void
+language sql set search_path = '' as $$
   insert into meshhook_engine.run_news (channel_id, run_id)
     select x.project, x.run from unnest(p_project, p_run) x(project, run)
       join meshhook_engine.watched w on w.channel_id = x.project
      where w.kind = 'runs' and w.until > clock_timestamp();
-  return found;
-end $$;
+$$;
 comment on function meshhook_engine.broadcast_runs is
-  'Notes that these runs started or ended (parallel arrays), where their project''s runs are watched; true when flush_broadcasts() has something to send.';
+  'Notes that these runs started or ended (parallel arrays), where their project''s runs are watched, for flush_broadcasts() to send.';
 
 -- Whoever calls it says when it wants to be called again. One at a time; another finds it taken
 -- and comes back. Channels are served in the order in which they became due, as long as there are

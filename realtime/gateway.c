@@ -28,6 +28,7 @@ struct gateway {
 	const struct gateway_options *o;
 	struct loop *loop;
 	struct db *db;
+	struct flush *flush;
 	struct vault vault;
 	struct identities *identities;
 	struct intake *intake;
@@ -228,7 +229,9 @@ start_database(struct gateway *g, struct error *err)
 	g->db = db_new(g->loop, &db, err);
 	if (g->db == NULL)
 		return -1;
+	g->flush = flush_new(g->loop, g->db);
 	in.db = g->db;
+	in.flush = g->flush;
 	g->intake = intake_new(g->loop, &in);
 	return start_identities(g, err);
 }
@@ -308,6 +311,7 @@ end(struct gateway *g)
 	g->db = db_free(g->db);
 	g->intake = intake_free(g->intake);
 	g->identities = identities_free(g->identities);
+	g->flush = flush_free(g->flush);
 	loop_signal_stop(g->term);
 	loop_signal_stop(g->interrupt);
 	loop_timer_free(g->beat);

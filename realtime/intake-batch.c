@@ -136,6 +136,7 @@ batch_send(struct batch *b)
 	list_append(&in->sent, &b->link);
 	in->n_sent++;
 	db_call(in->o.db, &sql_intake_notify, notified, NULL, &err);
+	flush_wrote(in->o.flush); /* behind the batch, in the same pipeline */
 	return 0;
 }
 

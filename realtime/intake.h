@@ -19,6 +19,7 @@
  */
 #include "realtime/endpoint.h"
 #include "realtime/server.h"
+#include "supabase/client/flush.h"
 
 enum {
 	INTAKE_BATCH = 200,
@@ -33,6 +34,7 @@ struct intake;
 
 struct intake_options {
 	struct db *db;
+	struct flush *flush; /* told that runs were started */
 	const struct vault *vault;
 	uint32_t rate;  /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t burst; /* 0: twice the rate */

@@ -43,6 +43,21 @@ async function makeAuthTables() {
 const iso = (text) => text.replace(" ", "T").replace(/([+-]\d\d)$/, "$1:00");
 const timestamp = (oid) => ({ to: oid, from: [oid], serialize: (t) => t, parse: iso });
 
+// Objects and arrays among an rpc's arguments come here written already, those of an insert do not.
+const written = (v) => {
+  try {
+    return typeof v === "string" && /^\s*[[{]/.test(v) && JSON.parse(v) !== undefined;
+  } catch {
+    return false;
+  }
+};
+const json = (oid) => ({
+  to: oid,
+  from: [oid],
+  serialize: (v) => (written(v) ? v : JSON.stringify(v)),
+  parse: JSON.parse,
+});
+
 function connect() {
   const connection = createPostgresConnection({
     url: env.API_DB_URL,
@@ -50,7 +65,7 @@ function connect() {
       max: 8,
       onnotice() {},
       connection: { application_name: "stack api" },
-      types: { timestamp: timestamp(1114), timestamptz: timestamp(1184) },
+      types: { timestamp: timestamp(1114), timestamptz: timestamp(1184), json: json(114), jsonb: json(3802) },
     },
   });
   // Left alone it would grant everything on every table under RLS, and undo what we revoke.

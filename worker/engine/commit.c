@@ -257,13 +257,17 @@ task_answered(struct task *t, const struct outcome *o)
 	task_to(t, TASK_READY);
 }
 
+/* A row of item 0 says that something is left to broadcast. */
 static void
-outcomes_read(struct rows *rows, struct outcome *out, uint32_t n)
+outcomes_read(
+    struct worker *w, struct rows *rows, struct outcome *out, uint32_t n)
 {
 	for (int i = 0; i < rows->n; i++) {
 		int64_t item = rows_int(rows, i, "item");
 		struct str what = rows_str(rows, i, "outcome");
 
+		if (item == 0)
+			flush_due(w->flush);
 		if (item < 1 || item > n)
 			continue;
 		out[item].stale = str_is(what, "stale");
@@ -283,7 +287,7 @@ commit_applied(struct commit *c, struct rows *rows)
 	c->w->commits->wait_ms = 0;
 	if (rows->n > 0) {
 		out = xcalloc(c->n_items + 1, sizeof(*out));
-		outcomes_read(rows, out, c->n_items);
+		outcomes_read(c->w, rows, out, c->n_items);
 	}
 	while ((it = list_pop(&c->tasks)) != NULL) {
 		struct task *t = list_entry(it, struct task, link);

@@ -19,6 +19,7 @@
 #include "core/mem.h"
 #include "http/client.h"
 #include "supabase/client/db.h"
+#include "supabase/client/flush.h"
 #include "worker/engine/worker.h"
 #include "worker/flow/node.h"
 #include "worker/flow/run.h"
@@ -119,6 +120,7 @@ struct worker {
 	struct loop *loop;
 	struct db *db;
 	struct listen *listen;
+	struct flush *flush;
 	struct guard guard;
 	struct http *http;
 	struct uuid id;

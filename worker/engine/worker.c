@@ -224,6 +224,7 @@ connect_all(struct worker *w, struct error *err)
 	w->db = db_new(w->loop, &db, err);
 	if (w->db == NULL)
 		return -1;
+	w->flush = flush_new(w->loop, w->db);
 	if (w->o.no_listen)
 		return 0;
 	listen.via = w->db;
@@ -302,6 +303,7 @@ worker_deinit(struct worker *w)
 	if (w->loop != NULL) {
 		w->listen = listen_free(w->listen);
 		w->db = db_free(w->db);
+		w->flush = flush_free(w->flush);
 		commits_deinit(w);
 		tasks_free(w);
 		versions_deinit(w);

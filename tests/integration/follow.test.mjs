@@ -1,0 +1,170 @@
+// meshhook logs: one behaviour whatever the way. Lines exactly once and in order, or a gap.
+import { spawn, spawnSync } from 'node:child_process';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import test, { after, before } from 'node:test';
+import pg from 'pg';
+
+const binary = process.env.MESHHOOK_BIN;
+const slug = `follow-${process.pid}`;
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshhook-follow-'));
+const env = { ...process.env, NO_COLOR: '1' };
+const ways = { db: [] };
+let db, project;
+
+async function connect() {
+  const c = new pg.Client(process.env.SUPABASE_DB_URL);
+  c.on('error', () => {});
+  await c.connect();
+  return c;
+}
+async function until(what, fact, ms = 20000) {
+  const end = Date.now() + ms;
+  while (!(await fact())) {
+    if (Date.now() > end) throw new Error(`after ${ms} ms still not: ${what}`);
+    await new Promise((r) => setTimeout(r, 20));
+  }
+}
+const upTo = (n, from = 1) => Array.from({ length: n - from + 1 }, (_, i) => from + i);
+const write = (resource, n, text = 'line', c = db) => c.query(
+  `select meshhook.log($1, 'etl', $2, 'info', $3 || ' ' || i, jsonb_build_object('i', i)) from generate_series(1, $4) i`,
+  [slug, resource, text, n]);
+const channel = (resource) => `logs:etl:${slug}${resource ? ':' + resource : ''}`;
+
+function logs(args, more = {}) {
+  const r = spawnSync(binary, ['logs', '-o', 'json', ...args], { env: { ...env, ...more }, encoding: 'utf8' });
+  assert.doesNotMatch(r.stderr, /Sanitizer|runtime error/);
+  return { status: r.status, err: r.stderr, lines: r.stdout.split('\n').filter(Boolean).map((l) => JSON.parse(l)) };
+}
+const seqs = (r) => r.lines.map((l) => l.seq);
+
+// A follower: its lines as they come, its notices, its end.
+function follow(args) {
+  const c = spawn(binary, ['logs', '-f', '-o', 'json', ...args], { env });
+  const f = { child: c, lines: [], err: '' };
+  let rest = '';
+  c.stdout.on('data', (d) => {
+    const parts = (rest + d).split('\n');
+    rest = parts.pop();
+    f.lines.push(...parts.map((p) => JSON.parse(p)));
+  });
+  c.stderr.on('data', (d) => { f.err += d; });
+  f.over = new Promise((resolve) => c.on('close', (code) => {
+    if (/Sanitizer|runtime error/.test(f.err)) console.error(f.err);
+    resolve(/Sanitizer|runtime error/.test(f.err) ? -1 : code);
+  }));
+  return f;
+}
+
+before(async () => {
+  db = await connect();
+  ({ rows: [{ id: project }] } = await db.query('select meshhook.create_project($1, $1) as id', [slug]));
+});
+after(async () => {
+  await db.end();
+  fs.rmSync(dir, { recursive: true, force: true });
+});
+
+for (const [way, via] of Object.entries(ways)) {
+  const is = (name, fn) => test(`${way}: ${name}`, fn);
+
+  is('a service channel, of three parts or four, by slug or id', async () => {
+    const r = `${way}-names`;
+    await write(r, 3);
+    await write('', 2, 'bare');
+    assert.deepEqual(seqs(logs([channel(r), ...via])), [1, 2, 3]);
+    assert.deepEqual(seqs(logs([`logs:etl:${project}:${r}`, ...via])), [1, 2, 3]);
+    assert.equal(logs([channel(''), ...via]).lines.at(-1).message, 'bare 2');
+    assert.deepEqual(logs([channel(r), ...via]).lines[0].attrs, { i: 1 });
+    let e = logs([channel('nobody'), ...via]);
+    assert.equal(e.status, 1);
+    assert.match(e.err, /no channel logs:etl:/);
+    for (const bad of ['logs:', 'logs:etl', 'logs:etl:', 'logs:run:x', 'logs:etl:p:r:', 'logs:etl:p:a b', 'logs:run:p:r', 'nonsense']) {
+      e = logs([bad, ...via]);
+      assert.equal(e.status, 2, bad);
+    }
+  });
+
+  is('tail, since, until, level, include', async () => {
+    const r = `${way}-filters`;
+    await write(r, 10, 'old');
+    await new Promise((ok) => setTimeout(ok, 30));
+    const { rows: [{ t }] } = await db.query('select clock_timestamp() as t');
+    await db.query(`select meshhook.log($1, 'etl', $2, 'warn', 'new', null)`, [slug, r]);
+    const at = (args) => seqs(logs([channel(r), ...args, ...via]));
+    assert.deepEqual(at(['--tail', '3']), [9, 10, 11]);
+    assert.deepEqual(at(['--tail', '99']), upTo(11));
+    assert.deepEqual(at(['--since', t.toISOString()]), [11]);
+    assert.deepEqual(at(['--since', '2099-01-01T00:00:00Z']), []);
+    assert.deepEqual(at(['--until', t.toISOString()]), upTo(10));
+    assert.deepEqual(at(['--level', 'warn']), [11]);
+    assert.deepEqual(at(['--include', 'old 1', '--tail', '1']), [10]);
+    assert.deepEqual(at(['--include', 'old 1', '--exclude', '*0']), [1]);
+  });
+
+  is('a cursor file resumes, whatever ended the call before', async () => {
+    const r = `${way}-cursor`, file = path.join(dir, r);
+    const go = [channel(r), '--cursor-file', file, ...via];
+    await write(r, 5);
+    assert.deepEqual(seqs(logs(go)), upTo(5));
+    assert.deepEqual(seqs(logs(go)), []);
+    await write(r, 3);
+    const cursor = JSON.parse(fs.readFileSync(file, 'utf8'));
+    assert.equal(cursor.channel, `logs:etl:${project}:${r}`);
+    assert.equal(cursor.seq, 5);
+    const f = follow(go);
+    await until('three more', () => f.lines.length === 3);
+    await write(r, 1);
+    await until('one more', () => f.lines.length === 4);
+    f.child.kill('SIGTERM');
+    assert.equal(await f.over, 130);
+    assert.deepEqual(f.lines.map((l) => l.seq), [6, 7, 8, 9]);
+    assert.equal(JSON.parse(fs.readFileSync(file, 'utf8')).seq, 9);
+    assert.deepEqual(fs.readdirSync(dir).filter((n) => n.startsWith(r)), [r]); // nothing beside it
+
+    await write('another', 1);
+    let e = logs([channel('another'), '--cursor-file', file, ...via]);
+    assert.equal(e.status, 2);
+    assert.match(e.err, /keep a file for each channel/);
+    fs.writeFileSync(file, '{"channel":');
+    e = logs(go);
+    assert.equal(e.status, 1);
+    assert.match(e.err, /this is no cursor/);
+  });
+
+  is('lines that retention took are a gap; with --strict the end', async () => {
+    const r = `${way}-expired`, file = path.join(dir, r);
+    await write(r, 10);
+    await db.query(`delete from meshhook.logs where seq in (1, 2, 3, 6, 10)
+      and channel_id = (select id from meshhook.channels where resource = $1)`, [r]);
+    const l = logs([channel(r), '--cursor-file', file, ...via]);
+    assert.equal(l.status, 0, l.err);
+    assert.deepEqual(seqs(l), [4, 5, 7, 8, 9]);
+    assert.match(l.err, /gap \(expired\): 3 lines are gone, 1 to 3.*\ngap \(expired\): 1 lines are gone, 6 to 6.*\ngap \(expired\): 1 lines are gone, 10 to 10/);
+    assert.equal(JSON.parse(fs.readFileSync(file, 'utf8')).seq, 10);
+    fs.rmSync(file);
+    const s = logs([channel(r), '--tail', '6', '--strict', '--cursor-file', file, ...via]);
+    assert.equal(s.status, 4);
+    assert.deepEqual(seqs(s), [5]);
+    assert.equal(JSON.parse(fs.readFileSync(file, 'utf8')).seq, 5);
+  });
+
+  is('a new epoch, and a number beyond the end, are a reset', async () => {
+    const r = `${way}-reset`, file = path.join(dir, r);
+    const go = [channel(r), '--cursor-file', file, ...via];
+    await write(r, 4);
+    assert.deepEqual(seqs(logs(go)), upTo(4));
+    await db.query('update meshhook.channels set epoch = epoch + 1 where resource = $1', [r]);
+    let l = logs(go);
+    assert.match(l.err, /gap \(reset\)/);
+    assert.deepEqual(seqs(l), upTo(4));
+    await db.query('update meshhook.channels set last_seq = 2 where resource = $1', [r]);
+    await db.query('delete from meshhook.logs where seq > 2 and channel_id = (select id from meshhook.channels where resource = $1)', [r]);
+    l = logs(go);
+    assert.match(l.err, /gap \(reset\)/);
+    assert.deepEqual(seqs(l), [1, 2]);
+    assert.equal(logs(['--strict', ...go]).status, 0);
+  });
+}
