@@ -7,6 +7,7 @@
 #include "realtime/realtime-sql.h"
 #include "realtime/identity.h"
 #include "realtime/intake.h"
+#include "realtime/publish.h"
 #include "realtime/server.h"
 
 #include <signal.h>
@@ -32,6 +33,8 @@ struct gateway {
 	struct vault vault;
 	struct identities *identities;
 	struct intake *intake;
+	struct publish *publish;
+	struct metrics metrics;
 	struct server *server;
 	struct loop_signal *term, *interrupt;
 	struct loop_timer *beat, *deadline;
@@ -129,6 +132,7 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 	log_info("gateway.ready", S_("database", db_where(g->db)));
 	beat(g);
 	intake_database(g->intake, 1);
+	publish_database(g->publish, 1);
 }
 
 static void
@@ -142,8 +146,10 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 		db_call(g->db, &sql_gateway_schema, schema_seen, g, &err);
 	else if (cause != NULL)
 		log_warn("db.lost", E_(cause));
-	if (state != DB_READY && g->intake != NULL)
+	if (state != DB_READY && g->publish != NULL) {
 		intake_database(g->intake, 0);
+		publish_database(g->publish, 0);
+	}
 }
 
 static void
@@ -213,6 +219,18 @@ start_identities(struct gateway *g, struct error *err)
 	return g->identities == NULL ? -1 : 0;
 }
 
+static void
+start_publish(struct gateway *g)
+{
+	struct publish_options o = { .db = g->db,
+		.flush = g->flush,
+		.identities = g->identities,
+		.metrics = &g->metrics,
+		.rate = g->o->publish_rate };
+
+	g->publish = publish_new(g->loop, &o);
+}
+
 static int
 start_database(struct gateway *g, struct error *err)
 {
@@ -233,7 +251,10 @@ start_database(struct gateway *g, struct error *err)
 	in.db = g->db;
 	in.flush = g->flush;
 	g->intake = intake_new(g->loop, &in);
-	return start_identities(g, err);
+	if (start_identities(g, err) < 0)
+		return -1;
+	start_publish(g);
+	return 0;
 }
 
 static size_t
@@ -258,6 +279,7 @@ collect_routes(struct gateway *g)
 	r += own_routes(g, r);
 	r += intake_routes(g->intake, r);
 	r += identity_routes(g->identities, r);
+	r += publish_routes(g->publish, r);
 	return (size_t)(r - g->routes);
 }
 
@@ -310,6 +332,7 @@ end(struct gateway *g)
 	g->server = server_free(g->server);
 	g->db = db_free(g->db);
 	g->intake = intake_free(g->intake);
+	g->publish = publish_free(g->publish);
 	g->identities = identities_free(g->identities);
 	g->flush = flush_free(g->flush);
 	loop_signal_stop(g->term);
@@ -318,6 +341,7 @@ end(struct gateway *g)
 	loop_timer_free(g->deadline);
 	g->loop = loop_free(g->loop);
 	vault_deinit(&g->vault);
+	metrics_deinit(&g->metrics);
 }
 
 int
@@ -329,6 +353,7 @@ gateway_main(const struct gateway_options *options)
 
 	harden_process();
 	uuid_random(&g.id);
+	metrics_init(&g.metrics);
 	if (start(&g, &err) < 0) {
 		log_error("gateway.start", E_(&err));
 		code = err.fault == FAULT_CONFIG ? EXIT_CONFIG : 1;

@@ -20,10 +20,13 @@ struct gateway_options {
 	struct str jwt_secret;                 /* s NULL: no HS256 */
 	const char *jwks_url;                  /* NULL: no RS256, no ES256 */
 	const char *jwt_issuer, *jwt_audience; /* NULL: any */
-	uint32_t connections;    /* of clients, at once; 0: 4,096 */
-	uint32_t endpoint_rate;  /* webhooks/s of one endpoint; 0: unlimited */
-	uint32_t endpoint_burst; /* beyond the rate; 0: twice the rate */
-	int64_t drain_ms;        /* 0: what is in flight is cut */
+	uint32_t connections;  /* of clients, at once; 0: 4,096 */
+	uint32_t publish_rate; /* lines/s of one service token; 0: unlimited */
+	uint32_t user_rate;    /* requests/s of one user; 0: unlimited */
+	const char *cors_origins; /* by commas, or "*"; NULL: none */
+	uint32_t endpoint_rate;   /* webhooks/s of one endpoint; 0: unlimited */
+	uint32_t endpoint_burst;  /* beyond the rate; 0: twice the rate */
+	int64_t drain_ms;         /* 0: what is in flight is cut */
 };
 
 int gateway_main(const struct gateway_options *options);

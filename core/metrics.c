@@ -1,0 +1,198 @@
+#include "core/metrics.h"
+#include "core/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+static const char *const types[] = { "counter", "gauge", "histogram" };
+
+struct metric {
+	struct list link;
+	enum metric_type type;
+	const char *name, *labels, *help;
+	uint64_t count;
+	metric_fn *fn; /* a gauge's */
+	void *arg;
+	uint64_t sum_us; /* a histogram's */
+	uint64_t buckets[];
+};
+
+enum { BUCKETS = METRIC_OCTAVES * METRIC_STEPS, PRINT_FROM = 6 };
+
+void
+metrics_init(struct metrics *m)
+{
+	list_init(&m->all);
+}
+
+void
+metrics_deinit(struct metrics *m)
+{
+	for (struct list *it; (it = list_pop(&m->all)) != NULL;)
+		free(list_entry(it, struct metric, link));
+}
+
+static struct metric *
+metric_new(struct metrics *m, enum metric_type type, const char *name,
+    const char *labels, const char *help)
+{
+	size_t n = type == METRIC_HISTOGRAM ? BUCKETS : 0;
+	struct metric *x = xcalloc(1, sizeof(*x) + n * sizeof(x->buckets[0]));
+
+	x->type = type;
+	x->name = name;
+	x->labels = labels;
+	x->help = help;
+	list_append(&m->all, &x->link);
+	return x;
+}
+
+struct metric *
+metrics_counter(
+    struct metrics *m, const char *name, const char *labels, const char *help)
+{
+	return metric_new(m, METRIC_COUNTER, name, labels, help);
+}
+
+void
+metrics_gauge(struct metrics *m, const char *name, const char *labels,
+    const char *help, metric_fn *fn, void *arg)
+{
+	struct metric *x = metric_new(m, METRIC_GAUGE, name, labels, help);
+
+	x->fn = fn;
+	x->arg = arg;
+}
+
+struct metric *
+metrics_histogram(
+    struct metrics *m, const char *name, const char *labels, const char *help)
+{
+	return metric_new(m, METRIC_HISTOGRAM, name, labels, help);
+}
+
+void
+metric_add(struct metric *c, uint64_t n)
+{
+	if (c != NULL)
+		c->count += n;
+}
+
+uint64_t
+metric_count(const struct metric *m)
+{
+	return m->count;
+}
+
+/* Below METRIC_STEPS a bucket is one microsecond; then octaves begin. */
+static size_t
+bucket_of(uint64_t us)
+{
+	unsigned octave;
+	size_t i;
+
+	if (us < METRIC_STEPS)
+		return us;
+	octave = 63 - (unsigned)__builtin_clzll(us); /* 3, 4, ... */
+	i = (octave - 2) * METRIC_STEPS + ((us >> (octave - 3)) & 7);
+	return i < BUCKETS ? i : BUCKETS - 1;
+}
+
+/* The least value above a bucket. */
+static uint64_t
+bucket_end(size_t i)
+{
+	unsigned octave = (unsigned)(i / METRIC_STEPS);
+
+	if (octave == 0)
+		return i + 1;
+	return (uint64_t)(METRIC_STEPS + i % METRIC_STEPS + 1) << (octave - 1);
+}
+
+void
+metric_observe(struct metric *h, int64_t us)
+{
+	uint64_t v = us > 0 ? (uint64_t)us : 0;
+
+	if (h == NULL)
+		return;
+	h->count++;
+	h->sum_us += v;
+	h->buckets[bucket_of(v)]++;
+}
+
+int64_t
+metric_quantile(const struct metric *h, double q)
+{
+	uint64_t seen = 0;
+
+	for (size_t i = 0; i < BUCKETS; i++) {
+		seen += h->buckets[i];
+		if (h->count > 0 && (double)seen >= q * (double)h->count)
+			return (int64_t)bucket_end(i) - 1;
+	}
+	return 0;
+}
+
+static void
+print_sample(struct buf *out, const struct metric *x, const char *suffix,
+    const char *label, double v)
+{
+	const char *labels = x->labels != NULL ? x->labels : "";
+
+	buf_addf(out, "%s%s", x->name, suffix);
+	if (*labels != '\0' || *label != '\0')
+		buf_addf(out, "{%s%s%s}", labels,
+		    *labels != '\0' && *label != '\0' ? "," : "", label);
+	buf_addf(out, " %.15g\n", v);
+}
+
+static void
+print_histogram(struct buf *out, const struct metric *x)
+{
+	uint64_t seen = 0;
+	struct buf le;
+
+	buf_init(&le);
+	for (size_t i = 0; i < BUCKETS; i++) {
+		seen += x->buckets[i];
+		if ((i + 1) % METRIC_STEPS != 0 ||
+		    i / METRIC_STEPS < PRINT_FROM - 2)
+			continue;
+		buf_clear(&le);
+		buf_addf(&le, "le=\"%.9g\"", (double)bucket_end(i) / 1000000.0);
+		print_sample(out, x, "_bucket", le.bytes, (double)seen);
+		if (seen == x->count)
+			break; /* those above say the same */
+	}
+	buf_deinit(&le);
+	print_sample(out, x, "_bucket", "le=\"+Inf\"", (double)x->count);
+	print_sample(out, x, "_sum", "", (double)x->sum_us / 1000000.0);
+	print_sample(out, x, "_count", "", (double)x->count);
+}
+
+void
+metrics_print(const struct metrics *m, struct buf *out)
+{
+	const char *family = "";
+
+	for (const struct list *it = m->all.next; it != &m->all;
+	     it = it->next) {
+		const struct metric *x = list_entry(it, struct metric, link);
+
+		if (strcmp(family, x->name) != 0) {
+			buf_addf(out, "# TYPE %s %s\n# HELP %s %s\n", x->name,
+			    types[x->type], x->name, x->help);
+			family = x->name;
+		}
+		if (x->type == METRIC_HISTOGRAM)
+			print_histogram(out, x);
+		else if (x->type == METRIC_COUNTER)
+			print_sample(out, x, "_total", "", (double)x->count);
+		else
+			print_sample(out, x, "", "", x->fn(x->arg));
+	}
+	buf_adds(out, "# EOF\n");
+}

@@ -1,0 +1,50 @@
+#pragma once
+/*
+ * Numbers that a process tells of itself, printed as OpenMetrics text.
+ *
+ * A metric is a family's name and one set of labels; those of one name are
+ * registered one after the other, with the same type and help. Counters only
+ * grow; a gauge is read when it is printed; a histogram counts microseconds in
+ * buckets that are logarithmic by octave and linear within one (an eighth each,
+ * so quantiles are exact to 12.5 %), and is printed in seconds, by octave.
+ */
+#include <stdint.h>
+
+#include "core/buf.h"
+#include "core/list.h"
+
+enum {
+	METRIC_OCTAVES = 36, /* up to 2^36 us, 19 hours */
+	METRIC_STEPS = 8,    /* of an octave */
+};
+
+struct metrics {
+	struct list all; /* in the order of their registration */
+};
+
+struct metric;
+typedef double metric_fn(void *arg);
+
+void metrics_init(struct metrics *m);
+void metrics_deinit(struct metrics *m); /* idempotent; frees its metrics */
+
+/* Names without "_total"; labels as printed, `kind="x"`, or NULL. All of them
+ * outlive the registry. */
+struct metric *metrics_counter(
+    struct metrics *m, const char *name, const char *labels, const char *help);
+void metrics_gauge(struct metrics *m, const char *name, const char *labels,
+    const char *help, metric_fn *fn, void *arg);
+/* A name that ends in "_seconds". */
+struct metric *metrics_histogram(
+    struct metrics *m, const char *name, const char *labels, const char *help);
+
+void metric_add(struct metric *c, uint64_t n); /* a counter; NULL: nothing */
+void metric_observe(struct metric *h, int64_t us); /* a histogram; or NULL */
+uint64_t metric_count(const struct metric *m);     /* of either */
+/* An upper bound, in microseconds, of this share of a histogram; 0: empty. */
+int64_t metric_quantile(const struct metric *h, double q);
+
+/* All of it, with its "# EOF". */
+void metrics_print(const struct metrics *m, struct buf *out);
+#define METRICS_TYPE                                                           \
+	"application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -1,0 +1,82 @@
+#include "core/metrics.h"
+#include "core/test.h"
+
+static double
+seven(void *arg)
+{
+	(void)arg;
+	return 7;
+}
+
+static void
+test_text(void **state)
+{
+	struct metrics m;
+	struct metric *a, *b, *h;
+	struct buf out;
+
+	(void)state;
+	metrics_init(&m);
+	buf_init(&out);
+	a = metrics_counter(&m, "x_lines", "kind=\"a\"", "Lines.");
+	b = metrics_counter(&m, "x_lines", "kind=\"b\"", "Lines.");
+	metrics_gauge(&m, "x_open", NULL, "Open ones.", seven, NULL);
+	h = metrics_histogram(&m, "x_time_seconds", NULL, "Time.");
+	metric_add(a, 3);
+	metric_add(b, 1);
+	metric_add(b, 1);
+	metric_add(NULL, 1);
+	metric_observe(h, 100);
+	metric_observe(h, 300);
+	metrics_print(&m, &out);
+	assert_string_equal(out.bytes,
+	    "# TYPE x_lines counter\n# HELP x_lines Lines.\n"
+	    "x_lines_total{kind=\"a\"} 3\nx_lines_total{kind=\"b\"} 2\n"
+	    "# TYPE x_open gauge\n# HELP x_open Open ones.\nx_open 7\n"
+	    "# TYPE x_time_seconds histogram\n# HELP x_time_seconds Time.\n"
+	    "x_time_seconds_bucket{le=\"0.000128\"} 1\n"
+	    "x_time_seconds_bucket{le=\"0.000256\"} 1\n"
+	    "x_time_seconds_bucket{le=\"0.000512\"} 2\n"
+	    "x_time_seconds_bucket{le=\"+Inf\"} 2\n"
+	    "x_time_seconds_sum 0.0004\n"
+	    "x_time_seconds_count 2\n# EOF\n");
+	metrics_deinit(&m);
+	metrics_deinit(&m);
+	buf_deinit(&out);
+}
+
+/* An eighth of the value, and never below it. */
+static void
+test_quantiles(void **state)
+{
+	struct metrics m;
+
+	(void)state;
+	metrics_init(&m);
+	for (int64_t us = 1; us < (int64_t)1 << 34; us = us * 5 / 4 + 1) {
+		struct metric *h = metrics_histogram(&m, "h_seconds", NULL, "");
+		int64_t q;
+
+		assert_int_equal(metric_quantile(h, 0.5), 0);
+		metric_observe(h, us);
+		q = metric_quantile(h, 0.5);
+		assert_true(q >= us && q <= us + us / 8);
+		metric_observe(h, 0);
+		assert_int_equal(metric_quantile(h, 0.5), 0);
+		assert_int_equal(metric_quantile(h, 0.99), q);
+		metric_observe(h, INT64_MAX); /* in the last bucket */
+		assert_int_equal(metric_count(h), 3);
+	}
+	metrics_deinit(&m);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_quantiles),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
