@@ -61,9 +61,66 @@ const until = async (fact, what, ms = 15000) => {
   }
 };
 
-let owner, viewer, stranger, worker;
+// A random number below n, the same in every run of the tests.
+let seed = 20261121;
+const random = (n) => (seed = (seed * 48271) % 2147483647) % n;
+
+// The gateway behind the API port, told to fail.
+const startGateway = () => start("gateway", { MESHHOOK_LOCAL_REALTIME: "on" });
+const fault = (what) =>
+  fetch(`${url}/realtime/v1/faults`, {
+    method: "POST",
+    headers: { apikey: secret, "content-type": "application/json" },
+    body: JSON.stringify(what),
+  }).then((r) => assert.equal(r.status, 204));
+
+// Follow by the module, and keep all that it says. Each has a socket of its own, whose channels'
+// ends are counted.
+const follow = async (who, channel, options = {}) => {
+  const supabase = client();
+  const { error } = await supabase.auth.signInWithPassword({ email: who.email, password: "correct horse" });
+  assert.equal(error, null);
+  const f = { supabase, lines: [], gaps: [], closed: 0, joined: 0, ended: false, error: undefined };
+  const make = supabase.channel.bind(supabase);
+  supabase.channel = (...args) => {
+    const made = make(...args);
+    const subscribe = made.subscribe.bind(made);
+    made.subscribe = (told) =>
+      subscribe((status, why) => {
+        if (status === "SUBSCRIBED") f.joined++;
+        if (status === "CLOSED") f.closed++;
+        told(status, why);
+      });
+    return made;
+  };
+  f.following = followLogs(supabase, channel, {
+    ...options,
+    onLines: (lines) => f.lines.push(...lines),
+    onGap: (gap) => f.gaps.push(gap),
+    onEnd: () => (f.ended = true),
+    onError: (e) => (f.error = e),
+  });
+  f.stop = async () => {
+    await f.following.unsubscribe();
+    await supabase.realtime.disconnect();
+    await supabase.auth.signOut();
+  };
+  if (options.wait !== false) await until(() => f.joined > 0, "it has joined");
+  return f;
+};
+const seqs = (f) => f.lines.map((l) => l.seq);
+const upTo = (n, from = 1) => Array.from({ length: n - from + 1 }, (_, i) => from + i);
+const log = (resource, message) => sql("select meshhook.log($1, 'etl', $2, 'info', $3)", slug, resource, message);
+const lastSeq = async (resource) =>
+  Number((await sql(`select last_seq from meshhook.channels c join meshhook.projects p on p.id = c.project_id
+    where p.slug = $1 and service = 'etl' and resource = $2`, slug, resource))[0].last_seq);
+
+let owner, viewer, stranger, worker, followLogs;
 
 before(async () => {
+  const sdk = new URL("../../sdk/js/", import.meta.url);
+  execFileSync("npm", ["run", "--silent", "build"], { cwd: sdk });
+  ({ followLogs } = await import(new URL("dist/esm/index.js", sdk)));
   [owner, viewer, stranger] = await Promise.all([signUp(), signUp(), signUp()]);
   const service = client(secret).schema("meshhook");
   assert.equal((await service.rpc("create_project", { slug, name: "JS", owner: owner.id })).error, null);
@@ -146,4 +203,204 @@ test("a run started by rpc is carried out, and its record can be read", async ()
   assert.ok(count >= 4);
   assert.deepEqual((await stranger.db.from("logs").select().eq("channel_id", run)).data, []);
   assert.deepEqual((await stranger.db.from("runs").select().eq("id", run)).data, []);
+});
+
+test("a run's lines come live, to its end, to members only", async () => {
+  const gateway = await startGateway();
+  await worker.stop(); // so that the run waits for its followers
+  const { data: run } = await owner.db.rpc("start_run", { project: slug, workflow: "greet", input: { name: "Bob" } });
+  const channel = `logs:run:${slug}:${run}`;
+  const [f, denied, unknown] = await Promise.all([
+    follow(viewer, channel),
+    follow(stranger, channel, { wait: false }),
+    follow(viewer, `logs:run:${slug}:${crypto.randomUUID()}`, { wait: false }),
+  ]);
+  worker = await start("worker");
+  await until(() => f.lines.some((l) => l.message === "hello Bob"), "the line comes", 5000);
+  await until(() => f.ended, "the end is told");
+  assert.deepEqual(seqs(f), upTo(f.lines.length));
+  assert.equal(f.lines.at(-1).message, "run succeeded");
+  await until(() => denied.error && unknown.error, "the others are refused");
+  assert.equal(denied.lines.length + unknown.lines.length, 0);
+  const late = await follow(viewer, channel, { wait: false, cursor: { ...f.following.cursor, seq: 1 } });
+  await until(() => late.ended, "who comes after the end is told too");
+  assert.deepEqual(late.lines, f.lines.slice(1));
+  const strange = await follow(viewer, channel, { wait: false, cursor: { epoch: f.following.cursor.epoch ^ 1, seq: 2 } });
+  await until(() => strange.ended, "a cursor of another numbering");
+  assert.deepEqual(strange.gaps, [{ channel, from: 3, to: null, reason: "reset" }]);
+  assert.deepEqual(strange.lines, f.lines);
+  for (const x of [f, denied, unknown, late, strange]) await x.stop();
+  await gateway.stop();
+});
+
+// 16 writers whose transactions commit late, out of order or not at all, while the connection is cut
+// in every way that Realtime has. Each follower gets each line once, in order.
+test("whatever is cut, lost or late: every line exactly once", async (t) => {
+  const rounds = Number(process.env.MESHHOOK_TEST_COUNT ?? 100);
+  const resources = ["proof-a", "proof-b"];
+  for (const r of resources) await log(r, "first");
+  let gateway = await startGateway();
+  const followers = await Promise.all(
+    [0, 1, 2, 3].map((i) => follow(i % 2 ? viewer : owner, `logs:etl:${slug}:${resources[i >> 1]}`)),
+  );
+  let writing = true;
+  const writers = Array.from({ length: 16 }, async (_, i) => {
+    for (let n = 0; writing; n++) {
+      const c = await pool.connect();
+      await c.query("begin");
+      for (let k = 0; k <= n % 3; k++)
+        await c.query("select meshhook.log($1, 'etl', $2, 'info', $3)", [slug, resources[(i + k) % 2], `${i}/${n}/${k}`]);
+      await sleep(Math.random() * 60);
+      await c.query(n % 10 === 9 ? "rollback" : "commit");
+      c.release();
+    }
+  });
+  const topic = async (r) => (await owner.db.rpc("watch", { channel: `logs:etl:${slug}:${r}` }).single()).data.topic;
+  const faults = [
+    () => fault({ kill: true }),
+    () => fault({ close: 1012 }),
+    () => fault({ disconnect: true }),
+    () => fault({ mute_ms: 100 + random(900) }),
+    () => fault({ drop: 1 + random(5) }),
+    async () => fault({ crash: await topic(resources[random(2)]) }),
+    async () => {
+      await gateway.stop("SIGKILL");
+      gateway = await startGateway();
+    },
+  ];
+  for (let i = 0; i < rounds; i++) {
+    await faults[random(20) === 0 ? 6 : random(6)]();
+    await sleep(random(150));
+  }
+  writing = false;
+  await Promise.all(writers);
+  for (const [i, f] of followers.entries()) {
+    const last = await lastSeq(resources[i >> 1]);
+    await until(() => f.lines.length >= last, () => `follower ${i} has ${f.lines.length} of ${last} lines`, 40000);
+  }
+  await sleep(200); // for what would come twice
+  for (const [i, f] of followers.entries()) {
+    const written = await sql(
+      `select l.seq::int, l.message from meshhook.logs l join meshhook.channels c on c.id = l.channel_id
+       where c.resource = $1 and c.project_id = (select id from meshhook.projects where slug = $2) order by l.seq`,
+      resources[i >> 1], slug,
+    );
+    assert.deepEqual(f.lines.map(({ seq, message }) => ({ seq, message })), written);
+    assert.deepEqual(f.gaps, []);
+    assert.equal(f.error, undefined);
+  }
+  t.diagnostic(`${rounds} faults, ${followers.map((f) => f.lines.length).join(" + ")} lines, ` +
+    `${followers.reduce((n, f) => n + f.joined, 0)} joins`);
+  for (const f of followers) await f.stop();
+  await gateway.stop();
+});
+
+test("the last line arrives though nothing is heard of it", async () => {
+  const gateway = await startGateway();
+  await log("quiet", "first");
+  const f = await follow(viewer, `logs:etl:${slug}:quiet`);
+  await until(() => f.lines.length === 1, "what was there");
+  await fault({ mute_ms: 22000 });
+  await log("quiet", "into the silence");
+  await until(() => f.lines.length === 2, "the renewal finds it", 17000);
+  assert.equal(f.lines[1].message, "into the silence");
+  await fault({ mute_ms: 0 });
+  await log("quiet", "and again");
+  await until(() => f.lines.length === 3, "live again", 2000);
+  await f.stop();
+  await gateway.stop();
+});
+
+test("lines that retention removed are a gap, and only they", async () => {
+  for (let i = 1; i <= 6; i++) await log("old", `line ${i}`);
+  const [{ id, epoch }] = await sql("select id, epoch from meshhook.channels where resource = 'old' and project_id = (select id from meshhook.projects where slug = $1)", slug);
+  await sql("delete from meshhook.logs where channel_id = $1 and seq in (1, 2, 4)", id);
+  const channel = `logs:etl:${slug}:old`;
+  const [begin, resume] = await Promise.all([
+    follow(viewer, channel, { wait: false }),
+    follow(viewer, channel, { wait: false, cursor: { epoch, seq: 1 } }),
+  ]);
+  for (const f of [begin, resume]) {
+    await until(() => f.lines.length === 3, "what is left");
+    assert.deepEqual(seqs(f), [3, 5, 6]);
+    await f.stop();
+  }
+  assert.deepEqual(begin.gaps, [{ channel, from: 4, to: 4, reason: "expired" }]);
+  assert.deepEqual(resume.gaps, [
+    { channel, from: 2, to: 2, reason: "expired" },
+    { channel, from: 4, to: 4, reason: "expired" },
+  ]);
+});
+
+test("a removed member is cut off, the others go on", async () => {
+  const gateway = await startGateway();
+  const guest = await signUp();
+  assert.equal((await owner.db.rpc("add_member", { project: slug, user_id: guest.id })).error, null);
+  await log("secret", "for all three");
+  const channel = `logs:etl:${slug}:secret`;
+  const [leaves, stays] = await Promise.all([follow(guest, channel), follow(viewer, channel)]);
+  await until(() => leaves.lines.length + stays.lines.length === 2, "both see it");
+  assert.equal((await owner.db.rpc("remove_member", { project: slug, user_id: guest.id })).error, null);
+  for (let i = 0; i < 20; i++) await log("secret", `not for you ${i}`);
+  await until(() => stays.lines.length === 21, "who stays gets every line", 20000);
+  await until(() => leaves.error, "who was removed is told", 20000);
+  assert.equal(leaves.lines.length, 1);
+  assert.deepEqual(leaves.gaps, []);
+  await leaves.stop();
+  await stays.stop();
+  await gateway.stop();
+});
+
+// The hosted quota as it is by default: 100 events a second, deliveries counted, and over it the
+// receivers are thrown out. Nobody is, and each gets every line.
+test("20 viewers and 5 on runs keep within the quota, and miss nothing", async (t) => {
+  const lines = Number(process.env.MESHHOOK_TEST_COUNT ?? 100) >= 1000 ? 10000 : 1000;
+  const gateway = await startGateway();
+  const file = path.join(dir, "burst.json");
+  const nodes = [{ id: "start", type: "manual" }];
+  for (let i = 1; i < lines; i++) nodes.push({ id: `n${i}`, type: "log", message: `line ${i}` });
+  const edges = nodes.slice(1).map((n) => ({ from: "start", to: n.id }));
+  fs.writeFileSync(file, JSON.stringify({ name: "burst", nodes, edges }));
+  for (const args of [["workflow", "push", file], ["workflow", "publish", "burst"]])
+    execFileSync(binary, args, { env, stdio: "pipe" });
+  await worker.stop();
+  const { data: run, error } = await owner.db.rpc("start_run", { project: slug, workflow: "burst" });
+  assert.equal(error, null);
+  const viewers = [];
+  for (let i = 0; i < 20; i++) viewers.push(await follow(i % 2 ? viewer : owner, `logs:run:${slug}:${run}`));
+  const boards = [];
+  for (let i = 0; i < 5; i++) {
+    const b = { supabase: client(), closed: 0, joined: false, ended: false };
+    await b.supabase.auth.signInWithPassword({ email: viewer.email, password: "correct horse" });
+    const watch = () => b.supabase.schema("meshhook").rpc("watch", { channel: `runs:${slug}`, reader: crypto.randomUUID() }).single();
+    const { data } = await watch();
+    await b.supabase.realtime.setAuth();
+    b.supabase
+      .channel(data.topic, { config: { private: true } })
+      .on("broadcast", { event: "run" }, ({ payload }) => {
+        if (payload.runs.some((r) => r.id === run && r.status === "succeeded")) b.ended = true;
+      })
+      .subscribe((status) => {
+        if (status === "SUBSCRIBED") b.joined = true;
+        if (status === "CLOSED") b.closed++;
+      });
+    await until(() => b.joined, "a board has joined");
+    boards.push(b);
+  }
+  const began = Date.now();
+  worker = await start("worker");
+  await until(() => viewers.every((v) => v.ended), () => `lines: ${viewers.map((v) => v.lines.length)}`, 120000);
+  const total = viewers[0].lines.length;
+  assert.ok(total > lines);
+  for (const v of viewers) {
+    assert.deepEqual(seqs(v), upTo(total));
+    assert.deepEqual(v.gaps, []);
+    assert.equal(v.joined, 1, "joined once, and never thrown out");
+  }
+  await until(() => boards.every((b) => b.ended), "the boards are told of the end", 20000);
+  assert.ok(boards.every((b) => b.closed === 0));
+  t.diagnostic(`${total} lines to 20 viewers in ${Date.now() - began} ms`);
+  for (const v of viewers) await v.stop();
+  for (const b of boards) await b.supabase.realtime.disconnect();
+  await gateway.stop();
 });
