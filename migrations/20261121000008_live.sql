@@ -241,7 +241,8 @@ declare
 begin
   with told as materialized (
     select w.channel_id, w.project_id, w.kind, w.channel, w.readers, w.sent_seq, p.generation,
-           coalesce(r.log_epoch, c.epoch, 0) as epoch, coalesce(r.log_seq, c.last_seq, 0) as last_seq
+           coalesce(r.log_epoch, c.epoch, 0) as epoch, coalesce(r.log_seq, c.last_seq, 0) as last_seq,
+           r.final_log_seq is not null as ended
       from unnest(p_channel) x(id)
       join meshhook_engine.watched w on w.channel_id = x.id
       join meshhook.projects p on p.id = w.project_id
@@ -278,7 +279,8 @@ begin
     select c.project_id, c.generation, c.channel, c.readers, x.whole,
            case when x.whole then c.event else 'hint' end as event,
            case when x.whole then c.payload else jsonb_build_object('channel', c.channel,
-             'epoch', c.epoch, 'last_seq', c.last_seq) end as payload
+             'epoch', c.epoch, 'last_seq', c.last_seq) end
+             || case when c.ended then '{"ended": true}'::jsonb else '{}' end as payload
       from content c, lateral (select coalesce(octet_length(c.payload::text) < v_bytes, false)) x(whole)),
   sent as (
     insert into realtime.messages (topic, extension, event, payload, private)
@@ -304,7 +306,7 @@ exception when others then
   return 0;
 end $$;
 comment on function meshhook_engine.broadcast_send is
-  'Broadcasts what these channels have beyond sent_seq, in one insert into realtime.messages: event log with the lines, run with the runs, or hint with the last number where that would be over 200 KB. A failure is counted (broadcast.failed) and tried again in a second. Returns the events that it cost.';
+  'Broadcasts what these channels have beyond sent_seq, in one insert into realtime.messages: event log with the lines, run with the runs, or hint with the last number where that would be over 200 KB; ended: true with a run''s last. A failure is counted (broadcast.failed) and tried again in a second. Returns the events that it cost.';
 
 -- The tokens there would be now. Not locked: what others spend at the same moment is not seen,
 -- so that who sends with the lines leaves half of the bucket alone.

@@ -42,6 +42,15 @@ interface Watched {
   interval_ms: number | null;
 }
 
+/** `log` has lines from..to, `hint` only last_seq; `ended` comes with a run's last line. */
+interface Message {
+  epoch: number;
+  to?: number;
+  last_seq?: number;
+  lines?: Line[];
+  ended?: boolean;
+}
+
 const RENEW_MS = 15_000;
 const POLL_MS = 2_000; // where the project broadcasts nothing
 const PAGE = 1000;
@@ -100,22 +109,20 @@ export function followLogs(
   async function subscribe(topic: string) {
     await leave();
     await supabase.realtime.setAuth(); // or the first join goes without a token
+    if (over) return;
     const joined = (live = supabase.channel(topic, { config: { private: true } }));
+    const heard = ({ payload }: { payload: Message }) => {
+      if (joined !== live || !merge) return;
+      if (payload.epoch !== watched?.epoch || payload.ended) renewIn(0);
+      if (payload.epoch !== watched?.epoch) return;
+      merge.knows(payload.last_seq ?? payload.to ?? 0);
+      hand(merge.take(payload.lines ?? []));
+      wake();
+    };
     users.set(joined, (users.get(joined) ?? 0) + 1);
     joined
-      .on("broadcast", { event: "log" }, ({ payload }) => {
-        if (joined !== live || !merge) return;
-        if (payload.epoch !== watched?.epoch) return renewIn(0);
-        merge.knows(payload.to);
-        hand(merge.take(payload.lines));
-        wake();
-      })
-      .on("broadcast", { event: "hint" }, ({ payload }) => {
-        if (joined !== live || !merge) return;
-        if (payload.epoch !== watched?.epoch) return renewIn(0);
-        merge.knows(payload.last_seq);
-        wake();
-      })
+      .on("broadcast", { event: "log" }, heard)
+      .on("broadcast", { event: "hint" }, heard)
       .subscribe((status) => {
         if (joined !== live) return;
         if (status === "SUBSCRIBED") renewIn(0); // what came before the join
