@@ -126,7 +126,8 @@ const struct setting settings[N_SETTINGS] = {
 		.env = "MESHHOOK_GATEWAY_RATE", .flag = "rate",
 		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
 		.preset = "0", .min = 0, .max = 1000000,
-		.help = "webhooks a second that one endpoint takes; 0: any number",
+		.help = "webhooks a second that an endpoint without a rate of its own "
+			"takes, over all gateways; 0: any number",
 	},
 	[SETTING_GATEWAY_BURST] = {
 		.env = "MESHHOOK_GATEWAY_BURST", .flag = "burst",

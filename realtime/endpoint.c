@@ -59,7 +59,7 @@ endpoints_new(struct loop *loop, struct db *db, const struct vault *vault)
 }
 
 static void
-entry_free(struct entry *e)
+entry_free(struct entry *e, int db_gone)
 {
 	struct entry **at = &e->all->buckets[e->hash % BUCKETS];
 
@@ -68,6 +68,7 @@ entry_free(struct entry *e)
 	*at = e->next;
 	list_remove(&e->link);
 	e->all->n--;
+	e->endpoint.rate = quota_free(e->endpoint.rate, db_gone);
 	arena_deinit(&e->endpoint.arena);
 	secret_wipe(&e->endpoint, sizeof(e->endpoint));
 	free(e);
@@ -84,7 +85,7 @@ endpoints_free(struct endpoints *all)
 
 		while (list_pop(&e->waits) != NULL)
 			continue;
-		entry_free(e);
+		entry_free(e, 1);
 	}
 	free(all);
 	return NULL;
@@ -114,7 +115,7 @@ evict(struct endpoints *all)
 		struct entry *e = list_entry(it, struct entry, link);
 
 		if (!e->loading) {
-			entry_free(e);
+			entry_free(e, 0);
 			return;
 		}
 		it = it->prev;
@@ -208,6 +209,8 @@ options_read(struct endpoint *ep, struct rows *rows, struct error *err)
 	struct json *scheme;
 
 	ep->max_body = (size_t)rows_int(rows, 0, "max_body_bytes");
+	ep->limit.rate = (int32_t)rows_int(rows, 0, "rate");
+	ep->limit.burst = (int32_t)rows_int(rows, 0, "burst");
 	ep->keep_body = rows_bool(rows, 0, "keep_body");
 	ep->mapping = NULL;
 	headers_read(ep, rows_str(rows, 0, "headers"));
@@ -324,6 +327,16 @@ void
 endpoint_wait_cancel(struct endpoint_wait *wait)
 {
 	list_remove(&wait->link);
+}
+
+int
+endpoint_quota(struct endpoints *all, struct endpoint *e,
+    const struct quota_limit *limit, struct quota_wait *wait,
+    enum quota_verdict *verdict, struct quota_state *state)
+{
+	if (e->rate == NULL)
+		e->rate = quota_new(all->loop, all->db, &e->id);
+	return quota_take(e->rate, limit, wait, verdict, state);
 }
 
 void

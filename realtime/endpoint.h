@@ -9,6 +9,7 @@
  */
 #include "core/list.h"
 #include "core/uuid.h"
+#include "realtime/quota.h"
 #include "realtime/signature.h"
 #include "supabase/client/db.h"
 #include "supabase/client/vault.h"
@@ -34,8 +35,9 @@ struct endpoint {
 	struct str *headers;  /* that the mapping may see, in lower case */
 	size_t n_headers;
 	int keep_body;
-	struct error broken;         /* its scheme or mapping is none: why */
-	int64_t tokens, refilled_ms; /* of its rate limit, in thousandths */
+	struct error broken;      /* its scheme or mapping is none: why */
+	struct quota_limit limit; /* 0 where it says nothing */
+	struct quota *rate;       /* made with the first that needs it */
 };
 
 struct endpoints;
@@ -51,7 +53,8 @@ struct endpoint_wait {
 /* db and vault outlive it. */
 struct endpoints *endpoints_new(
     struct loop *loop, struct db *db, const struct vault *vault);
-struct endpoints *endpoints_free(struct endpoints *all); /* NULL; no fn */
+/* After db, whose calls are gone with it. NULL; no fn. */
+struct endpoints *endpoints_free(struct endpoints *all);
 
 /*
  *     0  known: *out, or NULL when there is none
@@ -63,6 +66,11 @@ enum { ENDPOINT_LATER = 1 };
 int endpoint_get(struct endpoints *all, struct str project, struct str name,
     struct endpoint **out, struct endpoint_wait *wait, struct error *err);
 void endpoint_wait_cancel(struct endpoint_wait *wait); /* idempotent */
+
+/* One more webhook of this endpoint; as quota_take. */
+int endpoint_quota(struct endpoints *all, struct endpoint *e,
+    const struct quota_limit *limit, struct quota_wait *wait,
+    enum quota_verdict *verdict, struct quota_state *state);
 
 /* It didn't fit: a signature by an unknown secret, or the database said so.
  * Read it again soon. */

@@ -17,6 +17,7 @@ struct item {
 	char *made; /* the input, unless it is the body */
 	size_t n_made;
 	char *kept; /* what is kept with the body; NULL: it isn't */
+	struct quota_state rate;
 	int64_t deadline_ms, received_ms;
 };
 
@@ -36,12 +37,21 @@ struct asking {
 	int64_t deadline_ms;
 };
 
+/* A signed request whose endpoint's rate is being asked for. */
+struct rating {
+	struct quota_wait wait;
+	struct list link; /* intake->rating */
+	struct request *req;
+	struct intake *intake;
+	int64_t deadline_ms;
+};
+
 struct intake {
 	struct loop *loop;
 	struct intake_options o;
 	struct endpoints *endpoints;
 	struct arena arena; /* one body's tree at a time */
-	struct list asking, queue, sent, resend;
+	struct list asking, rating, queue, sent, resend;
 	size_t n_queue;
 	uint32_t n_sent; /* batches on their way */
 	int slot;

@@ -44,8 +44,9 @@ item_started(struct item *item, const struct uuid *run, const char *outcome)
 	struct request *req = item->req;
 	struct reply reply = { .status = 202 };
 	int differs = strcmp(outcome, "differs") == 0;
-	char id[UUID_TEXT], text[100];
+	char id[UUID_TEXT], text[100], headers[QUOTA_HEADERS];
 
+	reply.headers = quota_headers(&item->rate, headers);
 	item_free(item);
 	if (req == NULL)
 		return;
@@ -152,25 +153,6 @@ intake_begin(void *arg, struct request *req)
 	endpoint_known(req, e, r < 0 ? &err : NULL);
 }
 
-/* Tokens in thousandths, a rate's worth of them a millisecond. */
-static int
-rate_spend(const struct intake *in, struct endpoint *e)
-{
-	int64_t now = loop_now_ms(in->loop);
-	int64_t burst = in->o.burst > 0 ? in->o.burst : in->o.rate * 2ll;
-
-	if (in->o.rate == 0)
-		return 1;
-	e->tokens += (now - e->refilled_ms) * in->o.rate;
-	e->refilled_ms = now;
-	if (e->tokens > burst * 1000)
-		e->tokens = burst * 1000;
-	if (e->tokens < 1000)
-		return 0;
-	e->tokens -= 1000;
-	return 1;
-}
-
 /* Whose is it? -1: it was answered. */
 static int
 verified(struct intake *in, struct request *req, struct endpoint *e,
@@ -198,7 +180,7 @@ verified(struct intake *in, struct request *req, struct endpoint *e,
 
 static void
 accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
-    const struct signature *sig)
+    const struct signature *sig, const struct quota_state *rate)
 {
 	struct item *item = xcalloc(1, sizeof(*item));
 	struct str answer = { NULL, 0 };
@@ -222,6 +204,7 @@ accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
 	item->req = req;
 	item->endpoint = e->id;
 	item->secret_version = sig->signer != NULL ? sig->signer->version : 0;
+	item->rate = *rate;
 	item->received_ms = time_wall_ms();
 	item->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
 	req->owner = item;
@@ -229,11 +212,104 @@ accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
 	item_push(in, item);
 }
 
+static const struct problem crowded = { .status = 503,
+	.kind = "overload",
+	.detail = "too many webhooks wait",
+	.headers = "Retry-After: 1\r\n" };
+
 static void
-intake_handle(void *arg, struct request *req)
+refuse_rate(struct request *req, const struct quota_state *rate)
 {
-	struct intake *in = arg;
+	char headers[QUOTA_HEADERS];
+
+	request_problem(req,
+	    &(struct problem){ .status = 429,
+		.kind = "rate",
+		.detail = "more than this endpoint takes",
+		.headers = quota_headers(rate, headers) });
+}
+
+static void
+rating_end(struct rating *r)
+{
+	quota_wait_cancel(&r->wait);
+	list_remove(&r->link);
+	free(r);
+}
+
+static void
+rating_gone(struct request *req)
+{
+	rating_end(req->owner);
+}
+
+static void take(
+    struct intake *in, struct request *req, const struct quota_state *granted);
+
+static void
+rated(struct quota_wait *wait, enum quota_verdict verdict,
+    const struct quota_state *state)
+{
+	struct rating *r = list_entry(wait, struct rating, wait);
+	struct intake *in = r->intake;
+	struct request *req = r->req;
+
+	rating_end(r);
+	req->gone = NULL;
+	if (verdict == QUOTA_GRANTED)
+		take(in, req, state);
+	else if (verdict == QUOTA_REFUSED)
+		refuse_rate(req, state);
+	else
+		request_problem(req, &unavailable);
+}
+
+/* 1: within the rate, with *state. Else it is answered, now or later. */
+static int
+within_rate(struct intake *in, struct request *req, struct endpoint *e,
+    struct quota_state *state)
+{
+	struct quota_limit limit = e->limit;
+	enum quota_verdict verdict;
+	struct rating *r;
+	int got;
+
+	*state = (struct quota_state){ 0 };
+	if (limit.rate == 0)
+		limit = (struct quota_limit){ (int32_t)in->o.rate,
+			(int32_t)in->o.burst };
+	if (limit.rate == 0)
+		return 1;
+	if (limit.burst == 0)
+		limit.burst = 2 * limit.rate;
+	r = xcalloc(1, sizeof(*r));
+	list_init(&r->link);
+	r->req = req;
+	r->intake = in;
+	r->wait.fn = rated;
+	got =
+	    endpoint_quota(in->endpoints, e, &limit, &r->wait, &verdict, state);
+	if (got == QUOTA_LATER) {
+		r->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
+		list_append(&in->rating, &r->link);
+		req->owner = r;
+		req->gone = rating_gone;
+		return 0;
+	}
+	rating_end(r);
+	if (got < 0)
+		request_problem(req, &unavailable);
+	else if (verdict == QUOTA_REFUSED)
+		refuse_rate(req, state);
+	return got == 0 && verdict == QUOTA_GRANTED;
+}
+
+/* granted: it waited for its rate, and all else is looked at again. */
+static void
+take(struct intake *in, struct request *req, const struct quota_state *granted)
+{
 	struct endpoint_wait unused;
+	struct quota_state rate;
 	struct signature sig;
 	struct endpoint *e;
 	struct error err = { 0 };
@@ -255,23 +331,20 @@ intake_handle(void *arg, struct request *req)
 	}
 	if (verified(in, req, e, &sig) < 0)
 		return;
-	if (!rate_spend(in, e)) {
-		request_problem(req,
-		    &(struct problem){ .status = 429,
-			.kind = "rate",
-			.detail = "more than this endpoint takes",
-			.headers = "Retry-After: 1\r\n" });
+	if (granted != NULL)
+		rate = *granted;
+	else if (!within_rate(in, req, e, &rate))
 		return;
-	}
-	if (in->n_queue >= INTAKE_QUEUE_MAX) {
-		request_problem(req,
-		    &(struct problem){ .status = 503,
-			.kind = "overload",
-			.detail = "too many webhooks wait",
-			.headers = "Retry-After: 1\r\n" });
-		return;
-	}
-	accept_webhook(in, req, e, &sig);
+	if (in->n_queue >= INTAKE_QUEUE_MAX)
+		request_problem(req, &crowded);
+	else
+		accept_webhook(in, req, e, &sig, &rate);
+}
+
+static void
+intake_handle(void *arg, struct request *req)
+{
+	take(arg, req, NULL);
 }
 
 size_t
@@ -302,6 +375,14 @@ sweep(void *arg)
 		asking_end(a);
 		endpoint_known(req, NULL, &(struct error){ 0 });
 	}
+	while (!list_empty(&in->rating)) {
+		struct rating *r =
+		    list_entry(in->rating.next, struct rating, link);
+
+		if (r->deadline_ms > now)
+			break;
+		rated(&r->wait, QUOTA_UNKNOWN, NULL);
+	}
 }
 
 static void
@@ -327,6 +408,7 @@ intake_new(struct loop *loop, const struct intake_options *options)
 	in->endpoints = endpoints_new(loop, options->db, options->vault);
 	arena_init_cap(&in->arena, ARENA_MAX);
 	list_init(&in->asking);
+	list_init(&in->rating);
 	list_init(&in->queue);
 	list_init(&in->sent);
 	list_init(&in->resend);
