@@ -504,6 +504,9 @@ cond_parse(struct arena *a, struct str text, int64_t max_range_ms,
 	if (text.n > COND_TEXT)
 		return fail(err, FAULT_INPUT, "condition",
 		    "a condition has at most %d bytes", COND_TEXT);
+	if (!utf8_valid(text))
+		return fail(err, FAULT_INPUT, "condition",
+		    "a condition is text in UTF-8");
 	text = arena_str(a, text); /* labels point into it */
 	p.begin = p.at = text.s;
 	p.end = text.s + text.n;
