@@ -6,10 +6,20 @@ cmd_gateway(struct cli *cli, struct error *err)
 {
 	const struct config *c = &cli->config;
 	const char *secret = config_text(c, SETTING_JWT_SECRET);
+	int realtime = (int)config_int(c, SETTING_LOCAL_REALTIME);
+	struct local_options local;
 
 	if (config_need(c, SETTING_GATEWAY_DB_URL, err) < 0 ||
-	    config_need(c, SETTING_INTAKE_KEY, err) < 0)
+	    config_need(c, SETTING_INTAKE_KEY, err) < 0 ||
+	    (realtime && config_need(c, SETTING_JWT_SECRET, err) < 0) ||
+	    (realtime &&
+		config_need(c, SETTING_LOCAL_REALTIME_DB_URL, err) < 0))
 		return -1;
+	if (realtime)
+		local = (struct local_options){
+			.db_url = config_text(c, SETTING_LOCAL_REALTIME_DB_URL),
+			.jwt_secret = str_of(secret),
+		};
 	return gateway_main(&(struct gateway_options){
 	    .db_url = config_text(c, SETTING_GATEWAY_DB_URL),
 	    .host = config_text(c, SETTING_GATEWAY_HOST),
@@ -23,6 +33,7 @@ cmd_gateway(struct cli *cli, struct error *err)
 	    .endpoint_rate = (uint32_t)config_int(c, SETTING_GATEWAY_RATE),
 	    .endpoint_burst = (uint32_t)config_int(c, SETTING_GATEWAY_BURST),
 	    .drain_ms = config_int(c, SETTING_GATEWAY_DRAIN),
+	    .local = realtime ? &local : NULL,
 	});
 }
 

@@ -175,4 +175,17 @@ const struct setting settings[N_SETTINGS] = {
 		.help = "origins whose pages may call the gateway, by commas: "
 			"https://app.example, or * for any; none: no page may",
 	},
+	[SETTING_LOCAL_REALTIME] = {
+		.env = "MESHHOOK_LOCAL_REALTIME", .type = SETTING_BOOL,
+		.groups = SETTING_G_GATEWAY, .preset = "off",
+		.help = "serve /realtime/v1/websocket as Supabase Realtime does; "
+			"for local development only",
+	},
+	[SETTING_LOCAL_REALTIME_DB_URL] = {
+		.env = "MESHHOOK_LOCAL_REALTIME_DB_URL", .type = SETTING_URL,
+		.groups = SETTING_G_GATEWAY, .secret = 1,
+		.fallback = SETTING_DB_URL,
+		.help = "the database for that, as a role that may become any "
+			"user (postgres)",
+	},
 };

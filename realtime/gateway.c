@@ -35,6 +35,7 @@ struct gateway {
 	struct intake *intake;
 	struct publish *publish;
 	struct metrics metrics;
+	struct local *local; /* NULL: not asked for */
 	struct server *server;
 	struct loop_signal *term, *interrupt;
 	struct loop_timer *beat, *deadline;
@@ -188,6 +189,7 @@ told_to_end(void *arg, int signo)
 		    db_uuid(&g->id));
 	loop_timer_clear(g->beat);
 	loop_timer_set(g->deadline, g->o->drain_ms);
+	local_drain(g->local);
 	server_drain(g->server, drained, g);
 }
 
@@ -254,7 +256,10 @@ start_database(struct gateway *g, struct error *err)
 	if (start_identities(g, err) < 0)
 		return -1;
 	start_publish(g);
-	return 0;
+	if (g->o->local == NULL)
+		return 0;
+	g->local = local_new(g->loop, g->o->local, err);
+	return g->local == NULL ? -1 : 0;
 }
 
 static size_t
@@ -280,6 +285,7 @@ collect_routes(struct gateway *g)
 	r += intake_routes(g->intake, r);
 	r += identity_routes(g->identities, r);
 	r += publish_routes(g->publish, r);
+	r += local_routes(g->local, r);
 	return (size_t)(r - g->routes);
 }
 
@@ -301,7 +307,9 @@ start_server(struct gateway *g, struct error *err)
 		    ? (uint32_t)(l.rlim_cur - FDS_OF_OURS)
 		    : FDS_OF_OURS;
 	g->server = server_new(g->loop, &o, err);
-	return g->server == NULL ? -1 : 0;
+	if (g->server == NULL)
+		return -1;
+	return g->local != NULL ? local_serve(g->local, g->server, err) : 0;
 }
 
 static int
@@ -330,6 +338,7 @@ end(struct gateway *g)
 	if (g->loop == NULL)
 		return;
 	g->server = server_free(g->server);
+	g->local = local_free(g->local);
 	g->db = db_free(g->db);
 	g->intake = intake_free(g->intake);
 	g->publish = publish_free(g->publish);

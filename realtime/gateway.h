@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "core/arena.h"
+#include "realtime/local.h"
 
 struct gateway_options {
 	const char *db_url;
@@ -27,6 +28,7 @@ struct gateway_options {
 	uint32_t endpoint_rate;   /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t endpoint_burst;  /* beyond the rate; 0: twice the rate */
 	int64_t drain_ms;         /* 0: what is in flight is cut */
+	const struct local_options *local; /* NULL: no Realtime endpoint */
 };
 
 int gateway_main(const struct gateway_options *options);

@@ -162,7 +162,8 @@ language sql stable as $$
 	select nullif(current_setting('realtime.topic', true), '')::text
 $$;
 
--- As hosted: an error becomes a warning, and the transaction goes on.
+-- As hosted: an error becomes a warning, and the transaction goes on. So what
+-- is no object, into which no id can be put, is never sent.
 create or replace function realtime.send(payload jsonb, event text, topic text,
 	private boolean default true) returns void
 language plpgsql as $$
@@ -171,17 +172,34 @@ declare
 	final_payload jsonb := payload;
 begin
 	begin
-		if jsonb_typeof(payload) = 'object' and not payload ? 'id' then
+		if not payload ? 'id' then
 			final_payload := jsonb_set(payload, '{id}', to_jsonb(message_id));
 		end if;
 		perform set_config('realtime.topic', topic, true);
 		insert into realtime.messages (id, payload, event, topic, private, extension)
 		values (message_id, final_payload, event, topic, private, 'broadcast');
 	exception when others then
-		raise warning 'ErrorSendingBroadcastMessage: %', sqlerrm;
+		raise warning 'WarnSendingBroadcastMessage: %', sqlerrm;
 	end;
 end
 $$;
+
+-- Tells the gateway's local Realtime endpoint (MESHHOOK_LOCAL_REALTIME=1) which
+-- row was inserted. The real Realtime reads the write-ahead log instead, by a
+-- replication slot, and has no such trigger: a NOTIFY in a transaction that
+-- writes makes all such commits of the database wait for one another, which is
+-- of no matter on one developer's machine and the end of a busy server.
+create or replace function realtime.notify_inserted() returns trigger
+language plpgsql as $$
+begin
+	perform pg_notify('realtime_messages',
+		new.id || ' ' || to_char(new.inserted_at, 'YYYY-MM-DD"T"HH24:MI:SS.US'));
+	return null;
+end
+$$;
+alter function realtime.notify_inserted() owner to supabase_realtime_admin;
+create or replace trigger notify_inserted after insert on realtime.messages
+	for each row execute function realtime.notify_inserted();
 
 create or replace function realtime.broadcast_changes(topic_name text, event_name text,
 	operation text, table_name text, table_schema text, new record, old record,
