@@ -12,7 +12,8 @@ struct metric {
 	struct list link;
 	enum metric_type type;
 	const char *name, *labels, *help;
-	uint64_t count;
+	uint64_t count, before; /* before: at the last tick */
+	double per_s;
 	metric_fn *fn; /* a gauge's */
 	void *arg;
 	uint64_t sum_us; /* a histogram's */
@@ -25,6 +26,7 @@ void
 metrics_init(struct metrics *m)
 {
 	list_init(&m->all);
+	m->ticked_ms = 0;
 }
 
 void
@@ -32,6 +34,18 @@ metrics_deinit(struct metrics *m)
 {
 	for (struct list *it; (it = list_pop(&m->all)) != NULL;)
 		free(list_entry(it, struct metric, link));
+}
+
+/* Behind those of its family, or all. */
+static struct list *
+place_of(struct metrics *m, const char *name)
+{
+	struct list *it = m->all.prev;
+
+	while (it != &m->all &&
+	    strcmp(list_entry(it, struct metric, link)->name, name) != 0)
+		it = it->prev;
+	return it != &m->all ? it->next : it;
 }
 
 static struct metric *
@@ -45,7 +59,7 @@ metric_new(struct metrics *m, enum metric_type type, const char *name,
 	x->name = name;
 	x->labels = labels;
 	x->help = help;
-	list_append(&m->all, &x->link);
+	list_append(place_of(m, name), &x->link);
 	return x;
 }
 
@@ -195,4 +209,58 @@ metrics_print(const struct metrics *m, struct buf *out)
 			print_sample(out, x, "", "", x->fn(x->arg));
 	}
 	buf_adds(out, "# EOF\n");
+}
+
+void
+metrics_tick(struct metrics *m, int64_t now_ms)
+{
+	double seconds = (double)(now_ms - m->ticked_ms) / 1000.0;
+
+	for (const struct list *it = m->all.next; it != &m->all;
+	     it = it->next) {
+		struct metric *x = list_entry(it, struct metric, link);
+
+		x->per_s = m->ticked_ms == 0 || seconds <= 0
+		    ? 0
+		    : (double)(x->count - x->before) / seconds;
+		x->before = x->count;
+	}
+	m->ticked_ms = now_ms;
+}
+
+static void
+json_one(struct buf *out, const struct metric *x)
+{
+	buf_addf(out, "\"%s", x->name);
+	for (const char *p = x->labels; p != NULL && *p != '\0'; p++)
+		if (p == x->labels)
+			buf_addf(out, "{%c", *p);
+		else
+			buf_addf(out, *p == '"' ? "\\%c" : "%c", *p);
+	buf_adds(out, x->labels != NULL ? "}\":" : "\":");
+	if (x->type == METRIC_GAUGE)
+		buf_addf(out, "%.15g", x->fn(x->arg));
+	else if (x->type == METRIC_COUNTER)
+		buf_addf(out, "{\"total\":%llu,\"per_s\":%.1f}",
+		    (unsigned long long)x->count, x->per_s);
+	else
+		buf_addf(out,
+		    "{\"count\":%llu,\"per_s\":%.1f,\"p50_ms\":%.3f,"
+		    "\"p99_ms\":%.3f}",
+		    (unsigned long long)x->count, x->per_s,
+		    (double)metric_quantile(x, 0.5) / 1000.0,
+		    (double)metric_quantile(x, 0.99) / 1000.0);
+}
+
+void
+metrics_json(const struct metrics *m, struct buf *out)
+{
+	buf_addc(out, '{');
+	for (const struct list *it = m->all.next; it != &m->all;
+	     it = it->next) {
+		if (it != m->all.next)
+			buf_addc(out, ',');
+		json_one(out, list_entry(it, struct metric, link));
+	}
+	buf_addc(out, '}');
 }

@@ -2,8 +2,8 @@
 /*
  * Numbers that a process tells of itself, printed as OpenMetrics text.
  *
- * A metric is a family's name and one set of labels; those of one name are
- * registered one after the other, with the same type and help. Counters only
+ * A metric is a family's name and one set of labels; those of one name have the
+ * same type and help. Counters only
  * grow; a gauge is read when it is printed; a histogram counts microseconds in
  * buckets that are logarithmic by octave and linear within one (an eighth each,
  * so quantiles are exact to 12.5 %), and is printed in seconds, by octave.
@@ -20,6 +20,7 @@ enum {
 
 struct metrics {
 	struct list all; /* in the order of their registration */
+	int64_t ticked_ms;
 };
 
 struct metric;
@@ -44,6 +45,11 @@ uint64_t metric_count(const struct metric *m);     /* of either */
 /* An upper bound, in microseconds, of this share of a histogram; 0: empty. */
 int64_t metric_quantile(const struct metric *h, double q);
 
+/* Once in a while: what counters moved by since the last time, a second. */
+void metrics_tick(struct metrics *m, int64_t now_ms);
+/* The same numbers as a JSON object: of a counter {"total", "per_s"}, of a
+ * histogram {"count", "per_s", "p50_ms", "p99_ms"}, a gauge's value. */
+void metrics_json(const struct metrics *m, struct buf *out);
 /* All of it, with its "# EOF". */
 void metrics_print(const struct metrics *m, struct buf *out);
 #define METRICS_TYPE                                                           \

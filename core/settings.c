@@ -175,6 +175,20 @@ const struct setting settings[N_SETTINGS] = {
 		.help = "origins whose pages may call the gateway, by commas: "
 			"https://app.example, or * for any; none: no page may",
 	},
+	[SETTING_PUBLISH_RATE] = {
+		.env = "MESHHOOK_PUBLISH_RATE", .type = SETTING_INT,
+		.groups = SETTING_G_GATEWAY,
+		.preset = "0", .min = 0, .max = 1000000,
+		.help = "lines a second that one service token may publish, and "
+			"twice as many at once; 0: any number",
+	},
+	[SETTING_USER_RATE] = {
+		.env = "MESHHOOK_USER_RATE", .type = SETTING_INT,
+		.groups = SETTING_G_GATEWAY,
+		.preset = "50", .min = 0, .max = 1000000,
+		.help = "pages of the log a second that one user may read, and "
+			"twice as many at once; 0: any number",
+	},
 	[SETTING_LOCAL_REALTIME] = {
 		.env = "MESHHOOK_LOCAL_REALTIME", .type = SETTING_BOOL,
 		.groups = SETTING_G_GATEWAY, .preset = "off",

@@ -40,6 +40,16 @@ test_text(void **state)
 	    "x_time_seconds_bucket{le=\"+Inf\"} 2\n"
 	    "x_time_seconds_sum 0.0004\n"
 	    "x_time_seconds_count 2\n# EOF\n");
+	buf_clear(&out);
+	metrics_tick(&m, 1000);
+	metric_add(b, 5);
+	metrics_tick(&m, 3000);
+	metrics_json(&m, &out);
+	assert_string_equal(out.bytes,
+	    "{\"x_lines{kind=\\\"a\\\"}\":{\"total\":3,\"per_s\":0.0},"
+	    "\"x_lines{kind=\\\"b\\\"}\":{\"total\":7,\"per_s\":2.5},"
+	    "\"x_open\":7,\"x_time_seconds\":{\"count\":2,\"per_s\":0.0,"
+	    "\"p50_ms\":0.103,\"p99_ms\":0.319}}");
 	metrics_deinit(&m);
 	metrics_deinit(&m);
 	buf_deinit(&out);

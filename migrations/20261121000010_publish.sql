@@ -347,7 +347,7 @@ language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
   v_filter constant text := $f$($1 is null or l.ts >= $1) and ($2 is null or l.ts < $2)
-    and l.level >= $3 and ($4 is null or position($4 in l.message) > 0)
+    and l.level >= $3 and ($4 is null or position(lower($4 collate "C") in lower(l.message collate "C")) > 0)
     and ($5 is null or not exists (select from jsonb_each_text($5) f
       where l.attrs ->> f.key is distinct from f.value))$f$;
   v_way constant text := case when newest_first then 'desc' else 'asc' end;

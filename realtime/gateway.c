@@ -5,10 +5,12 @@
 #include "core/mem.h"
 #include "core/time.h"
 #include "realtime/realtime-sql.h"
+#include "realtime/history.h"
 #include "realtime/identity.h"
 #include "realtime/intake.h"
 #include "realtime/publish.h"
 #include "realtime/server.h"
+#include "realtime/stats.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +36,10 @@ struct gateway {
 	struct identities *identities;
 	struct intake *intake;
 	struct publish *publish;
+	struct history *history;
+	struct stats *stats;
 	struct metrics metrics;
+	struct cors cors;
 	struct local *local; /* NULL: not asked for */
 	struct server *server;
 	struct loop_signal *term, *interrupt;
@@ -134,6 +139,7 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 	beat(g);
 	intake_database(g->intake, 1);
 	publish_database(g->publish, 1);
+	stats_database(g->stats, 1);
 }
 
 static void
@@ -150,6 +156,7 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 	if (state != DB_READY && g->publish != NULL) {
 		intake_database(g->intake, 0);
 		publish_database(g->publish, 0);
+		stats_database(g->stats, 0);
 	}
 }
 
@@ -182,6 +189,7 @@ told_to_end(void *arg, int signo)
 		return;
 	}
 	g->draining = 1;
+	stats_draining(g->stats);
 	log_info("gateway.draining", I_("signal", signo),
 	    I_("connections", server_connections(g->server)));
 	if (g->serving)
@@ -222,8 +230,17 @@ start_identities(struct gateway *g, struct error *err)
 }
 
 static void
-start_publish(struct gateway *g)
+start_logs(struct gateway *g)
 {
+	struct history_options history = { .db = g->db,
+		.identities = g->identities,
+		.metrics = &g->metrics,
+		.rate = g->o->user_rate };
+	struct stats_options stats = { .db = g->db,
+		.identities = g->identities,
+		.metrics = &g->metrics,
+		.version = MESHHOOK_VERSION,
+		.gateway = g->id };
 	struct publish_options o = { .db = g->db,
 		.flush = g->flush,
 		.identities = g->identities,
@@ -231,6 +248,8 @@ start_publish(struct gateway *g)
 		.rate = g->o->publish_rate };
 
 	g->publish = publish_new(g->loop, &o);
+	g->history = history_new(g->loop, &history);
+	g->stats = stats_new(g->loop, &stats);
 }
 
 static int
@@ -255,7 +274,7 @@ start_database(struct gateway *g, struct error *err)
 	g->intake = intake_new(g->loop, &in);
 	if (start_identities(g, err) < 0)
 		return -1;
-	start_publish(g);
+	start_logs(g);
 	if (g->o->local == NULL)
 		return 0;
 	g->local = local_new(g->loop, g->o->local, err);
@@ -285,6 +304,8 @@ collect_routes(struct gateway *g)
 	r += intake_routes(g->intake, r);
 	r += identity_routes(g->identities, r);
 	r += publish_routes(g->publish, r);
+	r += history_routes(g->history, r);
+	r += stats_routes(g->stats, r);
 	r += local_routes(g->local, r);
 	return (size_t)(r - g->routes);
 }
@@ -296,10 +317,15 @@ start_server(struct gateway *g, struct error *err)
 		.port = g->o->port,
 		.routes = g->routes,
 		.n_routes = collect_routes(g),
+		.cors = &g->cors,
+		.answered = stats_answered,
+		.arg = g->stats,
 		.connections =
 		    g->o->connections > 0 ? g->o->connections : 4096 };
 	struct rlimit l;
 
+	if (cors_init(&g->cors, g->o->cors_origins, err) < 0)
+		return -1;
 	limit_fds(o.connections);
 	if (getrlimit(RLIMIT_NOFILE, &l) == 0 &&
 	    l.rlim_cur < o.connections + FDS_OF_OURS)
@@ -309,6 +335,7 @@ start_server(struct gateway *g, struct error *err)
 	g->server = server_new(g->loop, &o, err);
 	if (g->server == NULL)
 		return -1;
+	stats_server(g->stats, g->server);
 	return g->local != NULL ? local_serve(g->local, g->server, err) : 0;
 }
 
@@ -341,6 +368,8 @@ end(struct gateway *g)
 	g->local = local_free(g->local);
 	g->db = db_free(g->db);
 	g->intake = intake_free(g->intake);
+	g->stats = stats_free(g->stats);
+	g->history = history_free(g->history);
 	g->publish = publish_free(g->publish);
 	g->identities = identities_free(g->identities);
 	g->flush = flush_free(g->flush);

@@ -339,9 +339,8 @@ hex(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* application/x-www-form-urlencoded: %XX, and + for a blank. */
-static int
-percent_decode(struct arena *a, struct str s, struct str *out)
+int
+query_decode(struct arena *a, struct str s, struct str *out)
 {
 	char *p = arena_alloc(a, s.n + 1);
 	size_t n = 0;
@@ -380,7 +379,7 @@ query_get(struct arena *a, struct str query, const char *name, struct str *out)
 		query = (struct str){ query.s + skip, query.n - skip };
 		if (pair.n > n && pair.s[n] == '=' &&
 		    memcmp(pair.s, name, n) == 0)
-			return percent_decode(a,
+			return query_decode(a,
 			    (struct str){ pair.s + n + 1, pair.n - n - 1 },
 			    out);
 	}

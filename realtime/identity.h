@@ -100,5 +100,8 @@ int identity_ticket(struct identities *ids, struct arena *a,
 int query_get(
     struct arena *a, struct str query, const char *name, struct str *out);
 
+/* application/x-www-form-urlencoded: %XX, and + for a blank; NUL-terminated. */
+int query_decode(struct arena *a, struct str s, struct str *out);
+
 /* POST /api/logs/stream/ticket */
 size_t identity_routes(struct identities *ids, struct route *out);

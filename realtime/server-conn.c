@@ -149,6 +149,9 @@ conn_head(struct conn *c, const struct reply *r, int streams)
 		buf_addf(out, "Content-Length: %zu\r\n", r->body.n);
 	if (r->headers != NULL)
 		buf_adds(out, r->headers);
+	if (c->server->options.cors != NULL && c->req != NULL &&
+	    c->state != CONN_HEAD)
+		cors_headers(c->server->options.cors, &c->req->head, out);
 	if (c->close_after)
 		buf_adds(out, "Connection: close\r\n");
 	buf_adds(out, "\r\n");
@@ -207,8 +210,11 @@ request_end(struct conn *c)
 static void
 access_line(const struct request *req, int status)
 {
+	const struct server_options *o = &req->conn->server->options;
 	char method[16], path[128];
 
+	if (o->answered != NULL)
+		o->answered(o->arg, status, time_mono_us() - req->began_us);
 	snprintf(method, sizeof(method), "%.*s", STR_FMT(req->head.method));
 	snprintf(path, sizeof(path), "%.*s", STR_FMT(req->head.path));
 	log_debug("http.request", S_("method", method), S_("path", path),
@@ -409,6 +415,7 @@ begin(struct conn *c)
 
 	req->conn = c;
 	req->gone = NULL;
+	req->began_us = time_mono_us();
 	c->state = CONN_BEGIN;
 	deadline(c, 0);
 	req->route = route_find(c->server, req, &none, allow);

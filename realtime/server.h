@@ -23,6 +23,7 @@
 #include "core/arena.h"
 #include "core/error.h"
 #include "core/loop.h"
+#include "realtime/cors.h"
 #include "realtime/http1.h"
 
 struct server;
@@ -36,6 +37,7 @@ struct request {
 	void *owner;                       /* the handler's */
 	struct conn *conn;                 /* the server's */
 	const struct route *route;
+	int64_t began_us; /* when its head was there */
 };
 
 typedef void request_fn(void *arg, struct request *req);
@@ -60,11 +62,15 @@ struct server_options {
 	int port;         /* 0: any that is free */
 	const struct route *routes;
 	size_t n_routes;
-	uint32_t connections; /* 0: 4,096; more wait in the backlog */
-	size_t bodies_max;    /* bytes of bodies in memory; 0: 64 MiB */
-	int64_t head_ms;      /* for a whole head; 0: 10 s */
-	int64_t body_ms;      /* for a body, and 1 s each 16 KiB; 0: 10 s */
-	int64_t idle_ms;      /* between two requests; 0: 65 s */
+	uint32_t connections;    /* 0: 4,096; more wait in the backlog */
+	size_t bodies_max;       /* bytes of bodies in memory; 0: 64 MiB */
+	int64_t head_ms;         /* for a whole head; 0: 10 s */
+	int64_t body_ms;         /* for a body, and 1 s each 16 KiB; 0: 10 s */
+	int64_t idle_ms;         /* between two requests; 0: 65 s */
+	const struct cors *cors; /* NULL: none */
+	/* told of every answer, and the time since its head; or NULL */
+	void (*answered)(void *arg, int status, int64_t us);
+	void *arg;
 };
 
 /* FAULT_CONFIG when the address can't be listened on; the text names it. */
