@@ -43,7 +43,7 @@ channel_parse(
 	*out = (struct channel){ .service = "run", .project = "", .is_run = 1 };
 	if (strncmp(arg, "logs:", 5) != 0) {
 		out->resource = arena_strdup(a, arg);
-		if (is_uuid(arg))
+		if (is_uuid(arg) || strcmp(arg, "latest") == 0)
 			return 0;
 		return usage(err,
 		    "\"%.80s\" is neither a run's id nor a channel\n"

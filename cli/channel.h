@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What `meshhook logs` is asked for: a run by its id, "latest" (which the
- * session finds), or a channel by its name:
+ * What `meshhook logs` is asked for: a run by its id, "latest" (a source finds
+ * its id), or a channel by its name:
  *     logs:run:PROJECT:RUN   logs:SERVICE:PROJECT:RESOURCE   logs:SERVICE:PROJECT
  * PROJECT is a project's id or slug; names come to their canonical form, with
  * ids, by whoever has looked them up.
@@ -17,7 +17,7 @@ struct channel {
 	int is_run;
 };
 
-/* arg: a channel's name or a run's id. -1: a wrong command line. */
+/* arg: a channel's name, a run's id, or "latest". -1: a wrong command line. */
 int channel_parse(
     struct arena *a, const char *arg, struct channel *out, struct error *err);
 /* Its project is known now. */

@@ -67,21 +67,17 @@ configure(struct printer *p, struct follow *f, struct error *err)
 }
 
 static int
-find(struct follow *f, const char *arg, struct error *err)
+choose(struct follow *f, struct error *err)
 {
-	char id[UUID_TEXT];
+	static const struct source *const sources[] = { &source_db,
+		&source_realtime };
+	struct cli *cli = f->session->cli;
+	const char *via = cli_opt(cli, "via");
 
-	if (strcmp(arg, "latest") == 0) {
-		if (f->source->latest == NULL)
-			return usage(err,
-			    "\"latest\" can't be asked by --via %s\n"
-			    "name the run by its id",
-			    f->source->name);
-		if (f->source->latest(f, id, err) < 0)
-			return -1;
-		arg = id;
-	}
-	return channel_parse(&f->session->cli->arena, arg, &f->channel, err);
+	for (size_t i = 0; i < NELEM(sources); i++)
+		if (strcmp(via != NULL ? via : "db", sources[i]->name) == 0)
+			f->source = sources[i];
+	return channel_parse(&cli->arena, cli->args[0], &f->channel, err);
 }
 
 static int
@@ -91,7 +87,6 @@ cmd_logs(struct cli *cli, struct error *err)
 	struct printer p;
 	struct follow f = {
 		.session = &s,
-		.source = &source_db,
 		.line = printer_line,
 		.caught_up = read_so_far,
 		.arg = &p,
@@ -103,7 +98,7 @@ cmd_logs(struct cli *cli, struct error *err)
 	if (r == 0)
 		r = configure(&p, &f, err);
 	if (r == 0)
-		r = find(&f, cli->args[0], err);
+		r = choose(&f, err);
 	if (r == 0) {
 		printer_begin(&p);
 		r = follow_run(&f, err);
@@ -114,6 +109,11 @@ cmd_logs(struct cli *cli, struct error *err)
 }
 
 static const struct opt opts[] = {
+	{ .name = "via",
+	    .arg = "WAY",
+	    .choices = "db|gateway|realtime",
+	    .help = "the database (as its operator), or, as a user, a gateway "
+		    "or Supabase; db unless given" },
 	{ .name = "follow",
 	    .letter = 'f',
 	    .help = "go on until the run is over; exit 130 on Ctrl-C" },
@@ -150,6 +150,9 @@ static const struct opt opts[] = {
 	{ .name = "no-exit-on-run-end",
 	    .help = "with -f: go on until Ctrl-C though the run is over" },
 	{ .name = "strict", .help = "exit 4 when lines are missing" },
+	{ .name = "refresh-token-file",
+	    .arg = "FILE",
+	    .help = "a user's refresh token, and its successors" },
 	{ .name = NULL },
 };
 static const struct example examples[] = {
@@ -186,7 +189,8 @@ const struct cmd cmd_logs_entry = {
 		"line can't steer the terminal.",
 	.opts = opts,
 	.examples = examples,
-	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
+	.settings =
+	    SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG | SETTING_G_REMOTE,
 	.formats = OUT_RECORDS,
 	.format = OUT_TEXT,
 	.min_args = 1,

@@ -159,20 +159,6 @@ state_changed(void *arg, enum db_state state, const struct error *err)
 	}
 }
 
-static int
-no_channel(const struct follow *f, struct error *err)
-{
-	if (f->channel.is_run)
-		return fail(err, FAULT_INPUT, "PT404",
-		    "no run %s%s%s\nlist them: meshhook run list",
-		    f->channel.resource,
-		    *f->channel.project != '\0' ? " in " : "",
-		    f->channel.project);
-	return fail(err, FAULT_INPUT, "PT404",
-	    "no channel %s\nit is there when its first line is",
-	    f->channel.name);
-}
-
 /* The channel, and where to begin. */
 static int
 locate(struct follow *f, struct direct *d, struct error *err)
@@ -181,8 +167,13 @@ locate(struct follow *f, struct direct *d, struct error *err)
 	struct arena *a = &s->cli->arena;
 	const struct channel *c = &f->channel;
 	struct rows rows = { 0 };
-	int r = 0;
+	char id[UUID_TEXT];
 
+	if (strcmp(c->resource, "latest") == 0 && c->is_run) {
+		if (session_run(s, "latest", id, err) < 0)
+			return -1;
+		f->channel.resource = arena_strdup(a, id);
+	}
 	if (SESSION_QUERY(s, &sql_log_channel, &rows, err, db_text(c->service),
 		db_text(*c->project != '\0' ? c->project : NULL),
 		db_text(c->resource),
@@ -192,7 +183,7 @@ locate(struct follow *f, struct direct *d, struct error *err)
 		db_int8(f->last)) < 0)
 		return -1;
 	if (rows.n == 0) {
-		r = no_channel(f, err);
+		follow_none(f);
 	} else {
 		channel_name(a, &f->channel, rows_text(&rows, 0, "project_id"));
 		d->id = arena_strdup(a, rows_text(&rows, 0, "id"));
@@ -200,7 +191,7 @@ locate(struct follow *f, struct direct *d, struct error *err)
 		    rows_int(&rows, 0, "start"));
 	}
 	rows_deinit(&rows);
-	return r;
+	return 0;
 }
 
 /* Without LISTEN it polls; so its failing is not worth a word. */
@@ -222,14 +213,6 @@ start_listening(struct direct *d, const struct db_options *db)
 }
 
 static int
-direct_latest(struct follow *f, char id[UUID_TEXT], struct error *err)
-{
-	if (session_connect(f->session, err) < 0)
-		return -1;
-	return session_run(f->session, "latest", id, err);
-}
-
-static int
 direct_open(struct follow *f, struct error *err)
 {
 	struct session *s = f->session;
@@ -243,10 +226,10 @@ direct_open(struct follow *f, struct error *err)
 
 	f->way = d;
 	*d = (struct direct){ .f = f, .pause_ms = PAUSE_LEAST_MS };
-	if (s->db == NULL && session_connect(s, err) < 0)
+	if (session_connect(s, err) < 0 || locate(f, d, err) < 0)
 		return -1;
-	if (locate(f, d, err) < 0)
-		return -1;
+	if (follow_over(f))
+		return 0;
 	d->timer = loop_timer_new(s->loop, look, d);
 	/* of its own: it must bear what a single question need not */
 	s->db = db_free(s->db);
@@ -272,7 +255,6 @@ direct_close(struct follow *f)
 
 const struct source source_db = {
 	.name = "db",
-	.latest = direct_latest,
 	.open = direct_open,
 	.close = direct_close,
 };

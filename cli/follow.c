@@ -172,6 +172,27 @@ follow_fail(struct follow *f, const struct error *err)
 	stop(f, -1);
 }
 
+void
+follow_none(struct follow *f)
+{
+	struct error err;
+
+	if (!f->channel.is_run)
+		fail(&err, FAULT_INPUT, "PT404",
+		    "no channel %s\nit is there when its first line is",
+		    f->channel.name);
+	else if (strcmp(f->channel.resource, "latest") == 0)
+		fail(&err, FAULT_INPUT, "PT404",
+		    "no run yet\nstart one: meshhook run start WORKFLOW");
+	else
+		fail(&err, FAULT_INPUT, "PT404",
+		    "no run %s%s%s\nlist them: meshhook run list",
+		    f->channel.resource,
+		    *f->channel.project != '\0' ? " in " : "",
+		    f->channel.project);
+	follow_fail(f, &err);
+}
+
 static void
 interrupted(void *arg, int signo)
 {
@@ -184,12 +205,11 @@ follow_loop(struct follow *f, struct error *err)
 {
 	struct loop *loop = f->session->loop;
 	struct loop_signal *sigint, *sigterm;
-	int code = 0;
+	int code;
 
 	sigint = loop_signal_start(loop, SIGINT, interrupted, f);
 	sigterm = loop_signal_start(loop, SIGTERM, interrupted, f);
-	if (!f->over)
-		code = loop_run(loop);
+	code = loop_run(loop); /* at once, if it was stopped before */
 	loop_signal_stop(sigint);
 	loop_signal_stop(sigterm);
 	if (code >= 0 && save(f, &f->err) < 0)

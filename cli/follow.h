@@ -30,14 +30,12 @@ struct follow;
 /* A way to a channel. */
 struct source {
 	const char *name;
-	/* The newest run's id; NULL: can't be asked this way. */
-	int (*latest)(struct follow *f, char id[UUID_TEXT], struct error *err);
 	/* Begins to read f->channel behind f->seq, or, where f->epoch is -1,
 	 * behind what follow_begin says. */
 	int (*open)(struct follow *f, struct error *err);
 	void (*close)(struct follow *f); /* also after open failed */
 };
-extern const struct source source_db;
+extern const struct source source_db, source_realtime;
 
 typedef void line_fn(void *arg, const struct line *line);
 /* The end of what is there now was reached. 1: it is enough. */
@@ -92,3 +90,5 @@ void follow_end(struct follow *f);
 void follow_lost(struct follow *f, const struct error *err);
 void follow_found(struct follow *f);
 void follow_fail(struct follow *f, const struct error *err);
+/* There is no such channel. */
+void follow_none(struct follow *f);

@@ -101,7 +101,8 @@ const struct setting settings[N_SETTINGS] = {
 	},
 	[SETTING_HTTP_CA_FILE] = {
 		.env = "MESHHOOK_HTTP_CA_FILE", .flag = "http-ca-file",
-		.type = SETTING_TEXT, .groups = SETTING_G_WORKER,
+		.type = SETTING_TEXT,
+		.groups = SETTING_G_WORKER | SETTING_G_REMOTE,
 		.help = "certificates (PEM) to trust in place of the system's",
 	},
 	[SETTING_GATEWAY_HOST] = {
@@ -201,5 +202,35 @@ const struct setting settings[N_SETTINGS] = {
 		.fallback = SETTING_DB_URL,
 		.help = "the database for that, as a role that may become any "
 			"user (postgres)",
+	},
+	[SETTING_GATEWAY_URL] = {
+		.env = "MESHHOOK_GATEWAY_URL", .flag = "gateway",
+		.type = SETTING_TEXT, .groups = SETTING_G_REMOTE,
+		.preset = "http://127.0.0.1:54332",
+		.help = "the gateway to ask, with --via gateway",
+	},
+	[SETTING_SUPABASE_URL] = {
+		.env = "MESHHOOK_SUPABASE_URL", .alias = "SUPABASE_URL",
+		.flag = "supabase-url",
+		.type = SETTING_TEXT, .groups = SETTING_G_REMOTE,
+		.preset = "http://127.0.0.1:54321",
+		.help = "the Supabase project: https://abc.supabase.co",
+	},
+	[SETTING_SUPABASE_KEY] = {
+		.env = "MESHHOOK_SUPABASE_KEY",
+		.alias = "SUPABASE_PUBLISHABLE_KEY",
+		.type = SETTING_TEXT, .groups = SETTING_G_REMOTE, .secret = 1,
+		.help = "its publishable (or anon) key",
+	},
+	[SETTING_TOKEN] = {
+		.env = "MESHHOOK_TOKEN", .flag = "token",
+		.type = SETTING_TEXT, .groups = SETTING_G_REMOTE, .secret = 1,
+		.help = "a user's access token; it ends when that expires",
+	},
+	[SETTING_REFRESH_TOKEN] = {
+		.env = "MESHHOOK_REFRESH_TOKEN",
+		.type = SETTING_TEXT, .groups = SETTING_G_REMOTE, .secret = 1,
+		.help = "a user's refresh token, of which Supabase Auth gives "
+			"access tokens for as long as it takes",
 	},
 };

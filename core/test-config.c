@@ -105,8 +105,8 @@ test_unknown_is_named(void **state)
 	fails("MESHHOOK_WORKER_BACTH=10",
 	    "MESHHOOK_WORKER_BACTH: no such setting; did you mean "
 	    "MESHHOOK_WORKER_BATCH?");
-	fails("MESHHOOK_BANANA=1",
-	    "MESHHOOK_BANANA: no such setting; all: meshhook help "
+	fails("MESHHOOK_CLEMENTINES=1",
+	    "MESHHOOK_CLEMENTINES: no such setting; all: meshhook help "
 	    "--configuration");
 	/* only secrets come from files */
 	fails("MESHHOOK_WORKER_BATCH_FILE=/dev/null",

@@ -162,20 +162,6 @@ take_topic(
 	put(m, out, MERGE_DO_JOIN)->text = m->topic;
 }
 
-static void
-take_epoch(
-    struct merge *m, const struct merge_input *in, struct merge_outputs *out)
-{
-	if (m->epoch == -1) {
-		m->epoch = in->epoch;
-		if (m->tail >= 0)
-			m->seq = larger(in->last - m->tail, 0);
-		put(m, out, MERGE_DO_BEGIN);
-	} else if (in->epoch != m->epoch || in->last < m->watch_seq) {
-		begin_anew(m, in, out);
-	}
-}
-
 /* A run's line may have been its last: ask soon, then ever later. */
 static void
 ask_whether_over(struct merge *m, int64_t now, int64_t ms)
@@ -193,7 +179,8 @@ watched(
 	take_topic(m, in, out);
 	m->watch_at =
 	    in->now_ms + (m->joined ? MERGE_RENEW_MS : MERGE_APART_MS);
-	take_epoch(m, in, out);
+	if (in->epoch != m->epoch || in->last < m->watch_seq)
+		begin_anew(m, in, out);
 	if (m->quiet_at <= in->now_ms)
 		ask_whether_over(m, in->now_ms, m->quiet_ms);
 	m->told = 1;
@@ -294,6 +281,7 @@ heard(struct merge *m, const struct merge_input *in, struct merge_outputs *out)
 		return;
 	}
 	m->heard = larger(m->heard, in->last);
+	m->watch_now |= in->ended;
 	lines(m, in, out);
 }
 
@@ -310,7 +298,7 @@ watch_due(const struct merge *m)
 static int
 behind(const struct merge *m)
 {
-	return m->epoch != -1 && !m->paged &&
+	return m->told && !m->paged &&
 	    (m->fetch_now || larger(m->sure, m->heard) > m->seq);
 }
 
@@ -402,7 +390,7 @@ merge_wake(const struct merge *m)
 void
 merge_init(struct merge *m)
 {
-	*m = (struct merge){ .epoch = -1, .tail = -1, .quiet_at = INT64_MAX };
+	*m = (struct merge){ .quiet_at = INT64_MAX };
 	arena_init(&m->arena);
 	arena_init(&m->page.arena);
 	arena_init(&m->held.arena);

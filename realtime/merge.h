@@ -66,7 +66,8 @@ struct merge_input {
 	const char *topic; /* WATCHED */
 	int64_t epoch;     /* WATCHED, LINES, HINT */
 	int64_t last;      /* WATCHED, LINES, HINT: a number that exists */
-	int ended;         /* WATCHED: and it is the last for ever */
+	int ended; /* WATCHED, LINES, HINT: and it is the last for ever */
+	int mute;  /* WATCHED: nothing is broadcast */
 	const struct line *lines; /* LINES, FETCHED: ascending */
 	uint32_t n;
 };
@@ -75,7 +76,6 @@ enum merge_act {
 	MERGE_DO_WATCH,
 	MERGE_DO_JOIN,  /* text: the topic; instead of the one before */
 	MERGE_DO_FETCH, /* seq: read behind it */
-	MERGE_DO_BEGIN, /* epoch, seq: where reading begins */
 	MERGE_DO_LINE,
 	MERGE_DO_GAP,   /* seq: up to this, lines are gone */
 	MERGE_DO_RESET, /* epoch: the numbers began anew */
@@ -105,9 +105,8 @@ struct merge_store {
 
 struct merge {
 	/* set before the first step */
-	int64_t epoch, seq; /* the cursor; epoch -1: whichever is found */
-	int64_t tail; /* with epoch -1: begin so many before the end; -1 */
-	int ends;     /* a run's channel */
+	int64_t epoch, seq; /* the cursor */
+	int ends;           /* a run's channel */
 
 	/* private */
 	struct arena arena; /* of the outputs */

@@ -118,9 +118,6 @@ take(struct world *w, const struct merge_output *o)
 	case MERGE_DO_JOIN:
 		fly(w, &(struct merge_input){ .event = MERGE_JOINED }, 100);
 		break;
-	case MERGE_DO_BEGIN:
-		w->had_epoch = o->epoch;
-		break;
 	case MERGE_DO_LINE:
 		w->had++;
 		w->lines++;
@@ -226,6 +223,7 @@ run_world(uint64_t seed, struct world *sum)
 	w->epoch = 1;
 	arena_init(&w->a);
 	merge_init(&w->m);
+	w->m.epoch = w->had_epoch = 1;
 	for (int i = 0; i < 3000; i++, w->now += 10) {
 		if (draw(w, 4) == 0)
 			write_some(w);

@@ -16,7 +16,6 @@ static const char *const acts[] = {
 	[MERGE_DO_WATCH] = "watch",
 	[MERGE_DO_JOIN] = "join",
 	[MERGE_DO_FETCH] = "fetch",
-	[MERGE_DO_BEGIN] = "begin",
 	[MERGE_DO_LINE] = "line",
 	[MERGE_DO_GAP] = "gap",
 	[MERGE_DO_RESET] = "reset",
@@ -35,7 +34,7 @@ print(struct buf *b, int64_t now, const struct merge_outputs *out)
 			buf_addf(b, " %s", o->text);
 		else if (o->act == MERGE_DO_LINE)
 			buf_addf(b, " %.*s", STR_FMT(o->line->message));
-		else if (o->act == MERGE_DO_RESET || o->act == MERGE_DO_BEGIN)
+		else if (o->act == MERGE_DO_RESET)
 			buf_addf(b, " e%lld %lld", (long long)o->epoch,
 			    (long long)o->seq);
 		else if (o->act == MERGE_DO_FETCH || o->act == MERGE_DO_GAP)
@@ -96,7 +95,8 @@ parse_input(struct arena *a, const char *text, struct merge_input *in)
 				&last, more) >= 3);
 	else if (in->event == MERGE_HINT)
 		assert_int_equal(sscanf(text, " e%lld %lld", &epoch, &last), 2);
-	else if (sscanf(text, " e%lld %lld-%lld", &epoch, &from, &to) == 3)
+	else if (sscanf(text, " e%lld %lld-%lld %31s", &epoch, &from, &to,
+		     more) >= 3)
 		last = to;
 	in->now_ms = now;
 	in->random = 250;
@@ -140,6 +140,7 @@ trace(const char *inputs, const char *expected)
 	struct merge m;
 
 	merge_init(&m);
+	m.epoch = 7;
 	trace_from(&m, inputs, expected);
 }
 
@@ -159,7 +160,6 @@ test_watch_join_fetch_merge(void **state)
 
 	    "[    0] watch\n"
 	    "[   10] join t1\n"
-	    "[   10] begin e7 0\n"
 	    "[   10] fetch 0\n"
 	    "[   20] watch\n"
 	    "[   30] line e7#1\n"
@@ -271,7 +271,6 @@ test_expired_lines_are_a_gap(void **state)
 
 	    "[    0] watch\n"
 	    "[    1] join t1\n"
-	    "[    1] begin e7 0\n"
 	    "[    1] fetch 0\n"
 	    "[    2] watch\n"
 	    "[    3] gap 4\n"
@@ -446,24 +445,6 @@ test_failures_back_off(void **state)
 			    "[ 2150] rest\n");
 }
 
-static void
-test_tail(void **state)
-{
-	struct merge m;
-
-	(void)state;
-	merge_init(&m);
-	m.tail = 3;
-	trace_from(&m,
-	    "[    0] tick\n"
-	    "[    1] watched t1 e7 10\n",
-
-	    "[    0] watch\n"
-	    "[    1] join t1\n"
-	    "[    1] begin e7 7\n"
-	    "[    1] fetch 7\n");
-}
-
 /* The last line's broadcast says nothing of the end; a second of silence asks. */
 static void
 test_end_of_a_run(void **state)
@@ -499,6 +480,21 @@ test_end_of_a_run(void **state)
 			    "[ 3640] line e7#13\n"
 			    "[ 3640] rest\n"
 			    "[ 3640] end\n");
+}
+
+/* Where the broadcast says so, too, nobody waits. */
+static void
+test_end_that_is_broadcast(void **state)
+{
+	(void)state;
+	trace_at(7, 10,
+	    SETTLED(7, 10) "[  100] lines e7 11-11 ended\n"
+			   "[  110] watched t1 e7 11 ended\n",
+
+	    HAS_SETTLED(10) "[  100] line e7#11\n"
+			    "[  100] watch\n"
+			    "[  100] rest\n"
+			    "[  110] end\n");
 }
 
 /* Beyond the bound lines are not held, but fetched; none is lost. */
@@ -554,8 +550,8 @@ main(void)
 		cmocka_unit_test(test_new_topic_is_joined),
 		cmocka_unit_test(test_not_joined),
 		cmocka_unit_test(test_failures_back_off),
-		cmocka_unit_test(test_tail),
 		cmocka_unit_test(test_end_of_a_run),
+		cmocka_unit_test(test_end_that_is_broadcast),
 		cmocka_unit_test(test_hold_is_bounded),
 	};
 

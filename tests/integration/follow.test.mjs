@@ -11,8 +11,19 @@ const binary = process.env.MESHHOOK_BIN;
 const slug = `follow-${process.pid}`;
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshhook-follow-'));
 const env = { ...process.env, NO_COLOR: '1' };
-const ways = { db: [] };
+const ways = { db: [], realtime: ['--via', 'realtime'] };
 let db, project;
+
+// A user, as Supabase Auth signs it up.
+async function signUp(name) {
+  const r = await fetch(`${env.SUPABASE_URL}/auth/v1/signup`, {
+    method: 'POST',
+    headers: { apikey: env.SUPABASE_PUBLISHABLE_KEY, 'content-type': 'application/json' },
+    body: JSON.stringify({ email: `${name}-${slug}@example.test`, password: 'correct horse' }),
+  });
+  assert.equal(r.status, 200);
+  return r.json();
+}
 
 async function connect() {
   const c = new pg.Client(process.env.SUPABASE_DB_URL);
@@ -60,7 +71,9 @@ function follow(args) {
 
 before(async () => {
   db = await connect();
-  ({ rows: [{ id: project }] } = await db.query('select meshhook.create_project($1, $1) as id', [slug]));
+  const owner = await signUp('owner');
+  ({ rows: [{ id: project }] } = await db.query('select meshhook.create_project($1, $1, $2) as id', [slug, owner.user.id]));
+  env.MESHHOOK_TOKEN = owner.access_token;
 });
 after(async () => {
   await db.end();
