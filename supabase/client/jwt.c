@@ -219,7 +219,8 @@ claims_check(const struct json *claims, const struct jwt_rules *rules,
 	int64_t from;
 
 	if (date_read(json_get(claims, "exp"), expires_s) < 0)
-		return malformed(err, "it has no exp that is a time");
+		return fail(err, FAULT_AUTH, "CLAIMS",
+		    "the token has no exp that is a time");
 	if (*expires_s <= rules->now_s)
 		return fail(
 		    err, FAULT_AUTH, "EXPIRED", "the token has expired");

@@ -72,7 +72,7 @@ struct jwt {
  *     1  JWT_UNKNOWN_KEY: none of the keys is the one that it names, so that
  *        others may be worth fetching; *err says so, too
  *    -1  refused, FAULT_AUTH: code "TOKEN" (malformed), "SIGNATURE", "EXPIRED",
- *        "CLAIMS" (not yet valid, another issuer or audience)
+ *        "CLAIMS" (no exp, not yet valid, another issuer or audience)
  * No error repeats anything of the token.
  */
 enum { JWT_UNKNOWN_KEY = 1 };
