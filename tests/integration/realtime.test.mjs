@@ -340,3 +340,352 @@ test("a join that is refused", async () => {
 test("the list of differences has none that isn't", () => {
   assert.deepEqual(differences.filter((d) => !used.has(d)).map((d) => String(d.real)), []);
 });
+
+// Beyond the recordings ----------------------------------------------------------------------------------------------
+
+function upgrade(query, { port = gateway.port, headers = {}, path: at = "/realtime/v1/websocket" } = {}) {
+  const upgradeHeaders = {
+    connection: "Upgrade",
+    upgrade: "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+  };
+  return new Promise((resolve, reject) => {
+    const req = http.get({ host: "127.0.0.1", port, path: `${at}${query}`, headers: { ...upgradeHeaders, ...headers } });
+    req.on("upgrade", (res, socket) => resolve({ status: res.statusCode, socket: socket.destroy() }));
+    req.on("response", async (res) => {
+      let body = "";
+      for await (const chunk of res) body += chunk;
+      resolve({ status: res.statusCode, type: res.headers["content-type"], body });
+    });
+    req.on("error", reject);
+  });
+}
+const join = (topic, { self, ack, isPrivate, token, ref = "1", replay } = {}) => ({
+  topic: `realtime:${topic}`,
+  event: "phx_join",
+  ref,
+  join_ref: ref,
+  payload: { config: { broadcast: { self, ack, replay }, private: isPrivate }, access_token: token },
+});
+const shout = (topic, event, payload = {}, ref = "9") => ({
+  topic: `realtime:${topic}`,
+  event: "broadcast",
+  ref,
+  payload: { type: "broadcast", event, payload },
+});
+async function joined(name, topic, options = {}) {
+  const c = await dial(name, options);
+  c.say(join(topic, options));
+  assert.equal((await c.next()).payload.status, "ok");
+  return c;
+}
+
+test("who may not connect is told why, in the real server's words", async () => {
+  const refusals = [
+    [`?apikey=${jwt({ role: "anon", exp: now() + 60 }, "another secret of thirty-two bytes")}`, "Failed to validate JWT signature"],
+    ["?apikey=foo", "The token provided is not a valid JWT"],
+    ["", "API key is missing"],
+    [`?apikey=${anonKey(-5)}`, "Token has expired"],
+    [`?apikey=${jwt({ exp: now() + 60 })}`, "Fields `role` and `exp` are required in JWT"],
+    [`?apikey=${jwt({ role: "anon" })}`, "Fields `role` and `exp` are required in JWT"],
+    ["?apikey=sb_publishable_abc", "The token provided is not a valid JWT"],
+    [`?apikey=${jwt({ role: "anon", exp: now() + 60 }).replace(/^[^.]*/, base64url({ alg: "none" }))}`, "The token provided is not a valid JWT"],
+  ];
+  for (const [query, error] of refusals) {
+    const r = await upgrade(query);
+    assert.deepEqual([r.status, r.type, r.body], [401, "application/json", JSON.stringify({ error })], query);
+  }
+  const third = await upgrade(`?apikey=${anonKey()}&vsn=3.0.0`);
+  assert.deepEqual([third.status, third.body], [403, ""]);
+  assert.equal((await upgrade(`?apikey=${anonKey()}&vsn=2.0.1`)).status, 101);
+  assert.equal((await upgrade("?vsn=1.0.0", { headers: { "x-api-key": anonKey() } })).status, 101);
+  assert.equal((await upgrade(`?apikey=${anonKey()}`, { headers: { upgrade: "h2c" } })).status, 426);
+  assert.equal((await upgrade(`?apikey=${anonKey()}`, { headers: { "sec-websocket-version": "8" } })).status, 426);
+  const faults = { path: "/realtime/v1/faults" };
+  assert.equal((await upgrade("", faults)).status, 405);
+  const r = await fetch(`http://127.0.0.1:${gateway.port}/realtime/v1/faults`, { method: "POST", headers: { apikey: anonKey() }, body: "{}" });
+  assert.equal(r.status, 401);
+});
+
+test("it isn't there unless asked for", async () => {
+  const g = await Gateway.start({ MESHHOOK_LOCAL_REALTIME: "" });
+  assert.equal((await upgrade(`?apikey=${anonKey()}`, { port: g.port })).status, 404);
+  assert.equal((await fetch(`http://127.0.0.1:${g.port}/realtime/v1/faults`, { method: "POST" })).status, 404);
+  assert.equal(await g.stop(), 0);
+});
+
+test("a message over 5,000,000 bytes ends its socket, one below doesn't", async () => {
+  const c = await dial("big");
+  c.ws.send("x".repeat(5_000_000));
+  c.say({ topic: "phoenix", event: "heartbeat", payload: {}, ref: "1" });
+  assert.equal((await c.next()).payload.status, "ok");
+  c.ws.send("x".repeat(5_000_001));
+  assert.equal(await c.closed, 1006);
+});
+
+test("the limits of a hosted project: channels, users, joins, events", async () => {
+  const g = await Gateway.start();
+  const { port } = g;
+  const c = await dial("many", { port });
+  for (let i = 1; i <= 101; i++) c.say(join(`ch${i}`, { ref: `c${i}` }));
+  for (let i = 1; i <= 100; i++) assert.equal((await c.next()).payload.status, "ok");
+  assert.equal((await c.next()).payload.response.reason, "ChannelRateLimitReached: Too many channels");
+
+  await g.fault({ users: 1 });
+  const r = await upgrade(`?apikey=${anonKey()}`, { port });
+  assert.deepEqual([r.status, r.body], [429, '{"error":"Too many connected users"}']);
+  await g.fault({ users: 200, joins: 1 });
+  for (let i = 0; i < 100; i++) c.say(join("ch1", { ref: `j${i}` }));
+  for (const end = Date.now() + 8000; Date.now() < end; await sleep(100)) {
+    if ((await upgrade(`?apikey=${anonKey()}`, { port })).status === 429) break;
+  }
+  const limited = await upgrade(`?apikey=${anonKey()}`, { port });
+  assert.deepEqual([limited.status, limited.body], [429, '{"error":"Too many joins per second"}']);
+  c.frames.length = 0;
+  c.say(join("ch2", { ref: "late" }));
+  assert.equal((await c.next()).payload.response.reason, "ClientJoinRateLimitReached: Too many joins per second");
+  await g.fault({ joins: 100, events: 20 });
+
+  // over the limit those who hear are thrown out, not those who speak
+  const a = await joined("a", "room", { port });
+  const b = await joined("b", "room", { port });
+  const thrown = (c) => c.frames.find((f) => f.event === "system");
+  for (const end = Date.now() + 12000; Date.now() < end && !thrown(a); await sleep(5)) b.say(shout("room", "flood"));
+  assert.deepEqual(thrown(a)?.payload, {
+    channel: "room",
+    extension: "system",
+    message: "Too many messages per second",
+    status: "error",
+  });
+  assert.equal(a.frames.at(-1).event, "phx_close");
+  b.say({ topic: "phoenix", event: "heartbeat", payload: {}, ref: "hb" });
+  assert.equal((await b.next()).ref, "hb");
+  assert.equal(await g.stop(), 0);
+});
+
+test("the counter counts a message once, and once for each who gets it", async () => {
+  const g = await Gateway.start();
+  const { port } = g;
+  const all = [];
+  for (let i = 0; i < 9; i++) all.push(await joined(`r${i}`, "room", { port }));
+  await g.fault({ events: 30 });
+  // ten events a message: two messages a second are below, ten above
+  const thrown = () => all[8].frames.some((f) => f.event === "system");
+  const speak = async (ms, each) => {
+    for (const end = Date.now() + ms; Date.now() < end && !thrown(); await sleep(each)) all[0].say(shout("room", "x"));
+  };
+  await speak(6000, 500);
+  assert.ok(!thrown());
+  await speak(15000, 100);
+  assert.ok(thrown());
+  assert.equal(await g.stop(), 0);
+});
+
+test("faults on demand: dropped, mute, crashed, disconnected, killed", async () => {
+  const g = await Gateway.start();
+  const { port } = g;
+  const a = await joined("a", "room", { port });
+  const b = await joined("b", "room", { port });
+  await g.fault({ drop: 1 });
+  b.say(shout("room", "lost"));
+  b.say(shout("room", "heard"));
+  assert.equal((await a.next()).payload.event, "heard");
+  await g.fault({ mute_ms: 400 });
+  b.say(shout("room", "lost"));
+  a.say({ topic: "phoenix", event: "heartbeat", payload: {}, ref: "hb" });
+  assert.equal((await a.next()).ref, "hb"); // as with its database away: it lives, and nothing comes
+  await sleep(500);
+  b.say(shout("room", "heard again"));
+  assert.equal((await a.next()).payload.event, "heard again");
+  await g.fault({ crash: "room" });
+  assert.deepEqual((await a.next()).payload, { reason: "channel_crash" });
+  a.say(shout("room", "x", {}, "77"));
+  assert.equal((await a.next()).payload.response.reason, "unmatched topic");
+  const c = await joined("c", "room", { port });
+  await g.fault({ disconnect: true });
+  assert.deepEqual((await c.next()).payload, { channel: "room", extension: "system", message: "Server requested disconnect", status: "ok" });
+  assert.deepEqual(await Promise.all([a.closed, b.closed, c.closed]), [1012, 1012, 1012]);
+  const d = await joined("d", "room", { port });
+  await g.fault({ kill: true });
+  assert.equal(await d.closed, 1006);
+  assert.equal(await g.stop(), 0);
+});
+
+test("SIGTERM closes with 1012, SIGKILL without a word", async () => {
+  const g = await Gateway.start();
+  const a = await joined("a", "room", { port: g.port });
+  assert.equal(await g.stop(), 0);
+  assert.equal(await a.closed, 1012);
+  const h = await Gateway.start();
+  const b = await joined("b", "room", { port: h.port });
+  await h.stop("SIGKILL");
+  assert.equal(await b.closed, 1006);
+});
+
+test("it comes back by itself when its database connections were cut", async () => {
+  await member("a");
+  const options = { isPrivate: true, token: userToken(users.a) };
+  const c = await joined("a", `run:${run}`, options);
+  await db.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'meshhook realtime'");
+  let f;
+  for (let i = 0; i < 100 && !f; i++) {
+    await db.query(`select realtime.send('{"i":${i}}', 'tick', 'run:${run}', true)`);
+    f = await c.next(100);
+  }
+  assert.equal(f?.payload.event, "tick");
+  const d = await joined("d", `run:${run}`, options);
+  d.ws.terminate();
+  c.ws.terminate();
+});
+
+test("a user of another project hears nothing, whatever is tried", async () => {
+  await member("a");
+  const inside = await joined("a", `run:${run}`, { isPrivate: true, ack: true, token: userToken(users.a) });
+  const outside = await dial("b");
+  const tries = [
+    userToken(users.b),
+    jwt({ sub: users.a, role: "postgres", exp: now() + 60 }),
+    jwt({ sub: users.a, role: "supabase_realtime_admin", exp: now() + 60 }),
+    jwt({ sub: users.a, role: "anon", exp: now() + 60 }),
+    undefined,
+  ];
+  for (const [i, token] of tries.entries()) {
+    outside.say(join(`run:${run}`, { isPrivate: true, token, ref: `t${i}` }));
+    const reply = await outside.next();
+    assert.match(reply.payload.response.reason, /^Unauthorized: /);
+    outside.say(shout(`run:${run}`, "intruder", {}, `s${i}`));
+    assert.equal((await outside.next()).payload.response.reason, "unmatched topic");
+  }
+  await db.query(`select realtime.send('{"secret":1}', 'log', 'run:${run}', true)`);
+  assert.equal((await inside.next()).payload.event, "log");
+  assert.equal(await outside.next(200), undefined);
+  const [{ n }] = (await db.query("select count(*)::int as n from realtime.messages where topic like 'run:%' and payload is null and binary_payload is null")).rows;
+  assert.equal(n, 0, "a probe was committed");
+  inside.ws.terminate();
+  outside.ws.terminate();
+});
+
+test("what comes from the database comes in the order of commits", async () => {
+  await member("a");
+  const c = await joined("a", `run:${run}`, { isPrivate: true, token: userToken(users.a), vsn: undefined });
+  await gateway.fault({ events: 0 });
+  await db.query(`insert into realtime.messages (topic, extension, event, private, payload)
+    select 'run:${run}', 'broadcast', 'n', true, jsonb_build_object('n', n) from generate_series(1, 500) n`);
+  for (let i = 501; i <= 600; i++) await db.query(`select realtime.send('{"n":${i}}', 'n', 'run:${run}', true)`);
+  const got = [];
+  for (let i = 0; i < 600; i++) got.push((await c.next()).payload.payload.n);
+  assert.deepEqual(got, Array.from({ length: 600 }, (_, i) => i + 1));
+  c.ws.terminate();
+});
+
+if (Number(process.env.MESHHOOK_TEST_COUNT) >= 1000) {
+  test("a socket is closed after a minute without a word; a ping is one", async () => {
+    const idle = await dial("idle");
+    const pings = await dial("pings");
+    const timer = setInterval(() => pings.ws.ping(), 20000);
+    assert.equal(await Promise.race([idle.closed, sleep(70000)]), 1000);
+    clearInterval(timer);
+    assert.equal(pings.ws.readyState, WebSocket.OPEN);
+    pings.ws.terminate();
+  });
+}
+
+// Unmodified supabase-js -------------------------------------------------------------------------------------------
+
+function client(vsn, port, token) {
+  return createClient(`http://127.0.0.1:${port}`, anonKey(), {
+    auth: { persistSession: false },
+    accessToken: token && (async () => token()),
+    realtime: { transport: WebSocket, vsn, heartbeatIntervalMs: 1000, reconnectAfterMs: () => 100 },
+  });
+}
+const status = (channel, wanted) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no ${wanted}`)), 10000);
+    channel.subscribe((s, error) => {
+      if (s !== wanted) return;
+      clearTimeout(timer);
+      resolve(error);
+    });
+  });
+async function until(fact, ms = 10000) {
+  for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) if (fact()) return;
+  assert.fail(`not within ${ms} ms: ${fact}`);
+}
+
+for (const vsn of ["1.0.0", "2.0.0"]) {
+  test(`supabase-js ${vsn}: clients talk to each other`, async () => {
+    const [one, two] = [client(vsn, gateway.port), client(vsn, gateway.port)];
+    const heard = { one: [], two: [] };
+    const config = { config: { broadcast: { self: true, ack: true } } };
+    const a = one.channel("hall", config).on("broadcast", { event: "*" }, (m) => heard.one.push(m));
+    const b = two.channel("hall").on("broadcast", { event: "greet" }, (m) => heard.two.push(m));
+    await Promise.all([status(a, "SUBSCRIBED"), status(b, "SUBSCRIBED")]);
+    assert.equal(await a.send({ type: "broadcast", event: "greet", payload: { from: "ü" } }), "ok");
+    await until(() => heard.one.length === 1 && heard.two.length === 1);
+    assert.deepEqual([heard.two[0].event, heard.two[0].payload], ["greet", { from: "ü" }]);
+    assert.equal(await a.send({ type: "broadcast", event: "other", payload: {} }), "ok");
+    await until(() => heard.one.length === 2);
+    assert.equal(heard.two.length, 1);
+    await one.removeAllChannels();
+    await two.removeAllChannels();
+  });
+
+  test(`supabase-js ${vsn}: a private channel hears the database, and its token is renewed`, async () => {
+    await member("a");
+    let token = userToken(users.a, 3600, { n: 1 });
+    const c = client(vsn, gateway.port, () => token);
+    const heard = [];
+    const channel = c
+      .channel(`run:${run}`, { config: { private: true } })
+      .on("broadcast", { event: "log" }, (m) => heard.push(m.payload.i));
+    await status(channel, "SUBSCRIBED");
+    const say = (i) => db.query("select realtime.send($1::jsonb, 'log', $2, true)", [JSON.stringify({ i }), `run:${run}`]);
+    await say(1);
+    await until(() => heard.length === 1);
+    token = userToken(users.a, 3600, { n: 2 });
+    await c.realtime.setAuth();
+    await say(2);
+    await until(() => heard.length === 2);
+    // no member any more: heard until the token changes, as there
+    await db.query("delete from realtime_test.members");
+    await say(3);
+    await until(() => heard.length === 3);
+    token = userToken(users.a, 3600, { n: 3 });
+    await c.realtime.setAuth();
+    await until(() => channel.state !== "joined");
+    await say(4);
+    await sleep(200);
+    assert.deepEqual(heard, [1, 2, 3]);
+    await c.removeAllChannels();
+  });
+
+  test(`supabase-js ${vsn}: who isn't a member gets CHANNEL_ERROR`, async () => {
+    await member("a");
+    const c = client(vsn, gateway.port, () => userToken(users.b));
+    const error = await status(c.channel(`run:${run}`, { config: { private: true } }), "CHANNEL_ERROR");
+    assert.match(error.message, /Unauthorized: You do not have permissions to read from this Channel topic/);
+    await c.removeAllChannels();
+  });
+
+  test(`supabase-js ${vsn}: the server is killed and comes back`, async () => {
+    await member("a");
+    let g = await Gateway.start();
+    const { port } = g;
+    const c = client(vsn, port, () => userToken(users.a));
+    const heard = [];
+    const channel = c
+      .channel(`run:${run}`, { config: { private: true } })
+      .on("broadcast", { event: "log" }, (m) => heard.push(m.payload.i));
+    await status(channel, "SUBSCRIBED");
+    await g.stop("SIGKILL");
+    await until(() => channel.state !== "joined");
+    g = await Gateway.start({}, port);
+    await until(() => channel.state === "joined", 20000);
+    await db.query(`select realtime.send('{"i":1}', 'log', 'run:${run}', true)`);
+    await until(() => heard.length === 1);
+    await c.removeAllChannels();
+    assert.equal(await g.stop(), 0);
+  });
+}
