@@ -1,7 +1,7 @@
 // The local Realtime endpoint against what a real one did: the scenarios in tests/realtime were recorded
 // on supabase/realtime v2.129.8, frame by frame, and are replayed here. Then unmodified supabase-js.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
@@ -512,6 +512,16 @@ test("faults on demand: dropped, mute, crashed, disconnected, killed", async () 
   assert.equal(await g.stop(), 0);
 });
 
+test("the page's own command mutes it", async () => {
+  const g = await Gateway.start();
+  const page = fs.readFileSync(path.join(scenarios, "../../docs/realtime.md"), "utf8");
+  const [a, b] = [await joined("a", "room", { port: g.port }), await joined("b", "room", { port: g.port })];
+  execFileSync("bash", ["-euc", /```sh\n([^]*?)```/.exec(page)[1]], { env: { ...process.env, MESHHOOK_GATEWAY_PORT: g.port } });
+  b.say(shout("room", "lost"));
+  assert.equal(await a.next(300), undefined);
+  assert.equal(await g.stop(), 0);
+});
+
 test("SIGTERM closes with 1012, SIGKILL without a word", async () => {
   const g = await Gateway.start();
   const a = await joined("a", "room", { port: g.port });
@@ -577,6 +587,21 @@ test("what comes from the database comes in the order of commits", async () => {
   for (let i = 0; i < 600; i++) got.push((await c.next()).payload.payload.n);
   assert.deepEqual(got, Array.from({ length: 600 }, (_, i) => i + 1));
   c.ws.terminate();
+});
+
+test("topics of any length, from the database, in both versions", async () => {
+  const topic = `room:${"x".repeat(300)}`;
+  const send = (text) => db.query("select realtime.send($1::jsonb, 'log', $2, false)", [text, topic]);
+  const [a, b] = [await joined("a", topic), await dial("b", { vsn: "2.0.0" })];
+  b.say(["1", "1", `realtime:${topic}`, "phx_join", { config: {} }]);
+  assert.equal((await b.next()).payload.status, "ok");
+  await send('{"id":"1"}');
+  for (const c of [a, b]) {
+    const f = await c.next();
+    assert.equal(f.kind, undefined);
+    assert.deepEqual([f.event, f.payload.event, f.payload.payload], ["broadcast", "log", { id: "1" }]);
+    c.ws.terminate();
+  }
 });
 
 if (Number(process.env.MESHHOOK_TEST_COUNT) >= 1000) {
