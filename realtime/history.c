@@ -224,6 +224,10 @@ answer_error(struct request *req, const struct error *err)
 			.kind = "channel",
 			.detail = "there is no such project, or it is none of "
 				  "yours" };
+	else if (strcmp(err->code, "42501") == 0)
+		p = (struct problem){ .status = 403,
+			.kind = "role",
+			.detail = "this is for signed-in users" };
 	else if (strncmp(err->code, "22", 2) == 0)
 		p = (struct problem){ .status = 400,
 			.kind = "query",
