@@ -89,10 +89,45 @@ test(`adversarial batches never deadlock (seed ${seed})`, { timeout: 1800000 }, 
         await c.query('rollback');
       }
     };
-    const clients = await Promise.all([0, 1, 2, 3].map(() => w.connect()));
+    // Meanwhile everything is watched, some of it by readers who come and go, and flushed by two.
+    const project = (await w.db.query('select id from meshhook.projects where slug = $1', [w.slug])).rows[0].id;
+    await w.db.query('update meshhook_engine.live set quota = 20000, interval_ms = 5');
+    for (const ch of ['x', 'y', 'z']) await w.db.query("select meshhook.log($1, 'etl', $2, 'info', 'line')", [w.slug, ch]);
+    const channels = [...['x', 'y', 'z'].map((c) => `logs:etl:${project}:${c}`), ...runs.map((id) => `logs:run:${project}:${id}`)];
+    const begun = new Map();
+    for (const ch of channels) begun.set(ch, Number((await w.db.query('select last_seq from meshhook.watch($1, gen_random_uuid())', [ch])).rows[0].last_seq));
+    const attempt = async (c, text, args) => {
+      try { await c.query(text, args); } catch (e) { seen[e.code] = (seen[e.code] ?? 0) + 1; }
+    };
     let left = turns;
-    await Promise.all(clients.map(async (c) => { while (left-- > 0) await turn(c); }));
+    const flush = async (c) => { while (left > 0) await attempt(c, 'select * from meshhook_engine.flush_broadcasts()'); };
+    const watch = async (c) => {
+      while (left > 0) {
+        const lapse = r() < 0.1;
+        const channel = shuffled([...channels, `runs:${project}`])[0];
+        await attempt(c, 'select * from meshhook.watch($1, gen_random_uuid())', [channel]);
+        if (lapse) await attempt(c, `update meshhook_engine.watchers set until = now() where reader in (
+          select reader from meshhook_engine.watchers where channel_id <> $1 limit 50 for update skip locked)`, [project]);
+        await sleep(2);
+      }
+    };
+    const clients = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map(() => w.connect()));
+    await Promise.all(clients.map(async (c, i) => {
+      if (i >= 6) await flush(c);
+      else if (i >= 4) await watch(c);
+      else while (left-- > 0) await turn(c);
+    }));
     await Promise.all(clients.map((c) => c.end()));
+    await until('all was sent', async () => (await w.db.query('select wait_ms from meshhook_engine.flush_broadcasts()')).rows[0].wait_ms === 1000);
+    await w.db.query('update meshhook_engine.live set quota = 100, interval_ms = 50');
+    for (const ch of channels) { // what was sent about a channel tiles its lines
+      const { rows } = await w.db.query(`select coalesce((payload ->> 'from')::int, 0) as "from", coalesce(payload ->> 'to', payload ->> 'last_seq')::int as "to"
+        from realtime.messages where topic = 'mh:1:' || $1 order by 2`, [ch]);
+      let at = begun.get(ch);
+      for (const m of rows) { assert.ok(m.from === at + 1 || m.from === 0, `${ch}: ${JSON.stringify(m)} after ${at}`); at = m.to; }
+      const { rows: [last] } = await w.db.query('select last_seq::int as n from meshhook.watch($1)', [ch]);
+      assert.equal(at, last.n, `${ch}: told to ${at}`);
+    }
     assert.equal(seen['40P01'], undefined, `deadlocks: ${JSON.stringify(seen)}`);
     assert.ok(seen.ok > turns * 0.9, JSON.stringify(seen));
     const { rows } = await w.db.query(`select c.resource, c.last_seq::int as last, count(l.seq)::int as n, max(l.seq)::int as max
