@@ -16,7 +16,7 @@ create table meshhook_engine.live (
   quota int not null default 100 check (quota > 0),
   share real not null default 0.5 check (share > 0 and share <= 1),
   interval_ms int not null default 50 check (interval_ms > 0),
-  tokens real not null default 50,
+  tokens real not null default 25,
   refilled_at timestamptz not null default now(),
   swept_at timestamptz not null default now()
 ) with (fillfactor = 10);
@@ -312,11 +312,11 @@ comment on function meshhook_engine.broadcast_send is
 -- so that who sends with the lines leaves half of the bucket alone.
 create function meshhook_engine.broadcast_tokens() returns real
 language sql volatile set search_path = ''
-return (select least(l.quota * l.share, l.tokens + l.quota * l.share
+return (select least(l.quota * l.share / 2, l.tokens + l.quota * l.share
       * extract(epoch from clock_timestamp() - l.refilled_at)) - coalesce((
     select sum(s.events) from meshhook_engine.spent s), 0) from meshhook_engine.live l);
 comment on function meshhook_engine.broadcast_tokens is
-  'How many events may be spent now; the bucket holds a second of the budget, and may be in debt.';
+  'How many events may be spent now; the bucket holds half a second of the budget, so that with what flows in no second sees the whole quota, and may be in debt.';
 
 -- The last thing that a transaction does that wrote lines, under their channels' locks: send them,
 -- or leave them due. p_base: each channel's last number before. Waits for a flush under way at
@@ -360,7 +360,7 @@ begin
   end if;
   if v_rested is not null then
     v_spare := meshhook_engine.broadcast_tokens()
-      - (select l.quota * l.share / 2 from meshhook_engine.live l);
+      - (select l.quota * l.share / 4 from meshhook_engine.live l);
   end if;
   if v_spare >= 0 then
     select array_agg(x.id) into v_send
@@ -409,7 +409,7 @@ begin
     return;
   end if;
   select l.quota * l.share, l.interval_ms * interval '1 millisecond', l.swept_at,
-         least(l.quota * l.share, l.tokens + l.quota * l.share * extract(epoch from v_now - l.refilled_at))
+         least(l.quota * l.share / 2, l.tokens + l.quota * l.share * extract(epoch from v_now - l.refilled_at))
     into v_rate, v_step, v_swept, v_tokens
     from meshhook_engine.live l for no key update skip locked;
   if not found then

@@ -26,7 +26,7 @@ const pending = async (p) => (await Promise.race([p.then(() => false), sleep(150
 const heard = async (channel) => (await db.query(`select event, (payload ->> 'from')::int as "from",
     coalesce(payload ->> 'to', payload ->> 'last_seq')::int as "to", payload
   from realtime.messages where topic ~ ('^mh:\\d+:' || $1 || '$') order by 3`, [channel])).rows;
-const fill = (c) => c.query('update meshhook_engine.live set tokens = 50, refilled_at = clock_timestamp()');
+const fill = (c) => c.query('update meshhook_engine.live set tokens = 25, refilled_at = clock_timestamp()');
 
 before(async () => {
   db = await connect();

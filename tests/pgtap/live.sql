@@ -32,7 +32,7 @@ create function pg_temp.rest(ms int) returns void language sql as $$
     due_at = due_at - ms * interval '1 millisecond'$$;
 create function pg_temp.fill() returns void language sql as $$
   delete from meshhook_engine.spent;
-  update meshhook_engine.live set tokens = quota * share, refilled_at = clock_timestamp()$$;
+  update meshhook_engine.live set tokens = quota * share / 2, refilled_at = clock_timestamp()$$;
 create function pg_temp.metric(name text) returns bigint language sql stable as $$
   select coalesce(sum(delta), 0)::bigint from meshhook_engine.counter_deltas where metric = name$$;
 
@@ -147,7 +147,7 @@ select is((select to_jsonb(f) from meshhook_engine.flush_broadcasts() f), '{"sen
 
 -- The budget.
 select pg_temp.fill(), pg_temp.rest(1000);
-update meshhook_engine.live set tokens = 24;
+update meshhook_engine.live set tokens = 12, refilled_at = clock_timestamp();
 select pg_temp.say('poor');
 select is(pg_temp.heard(), '[]', 'less than half of the bucket is for those who wait');
 select is((select sent from meshhook_engine.flush_broadcasts()), 1, 'who are served while anything is left');
@@ -175,9 +175,9 @@ insert into meshhook_engine.watched (channel_id, project_id, kind, channel, unti
 update meshhook.channels set last_seq = 1 where service = 'many';
 insert into meshhook.logs (channel_id, seq, project_id, level, message)
   select id, 1, project_id, 9, 'x' from meshhook.channels where service = 'many';
-select is((select sent from meshhook_engine.flush_broadcasts()), 10, 'fifty tokens are ten messages to four readers each');
+select is((select sent from meshhook_engine.flush_broadcasts()), 5, 'twenty-five tokens are five messages to four readers each');
 select is((select count(*) from jsonb_array_elements(pg_temp.heard()) m
-  where split_part(m ->> 'topic', ':', 6)::int > 30), 10::bigint, 'to those who waited longest');
+  where split_part(m ->> 'topic', ':', 6)::int > 35), 5::bigint, 'to those who waited longest');
 delete from meshhook_engine.watched where channel like 'logs:many:%';
 
 -- Hints.
