@@ -1,4 +1,4 @@
--- The hot path: claim, commit, extend, release, start_runs, intake. Called by workers and
+-- The hot path: start_runs, intake, commit; claim is in a file of its own. Called by workers and
 -- gateways only (rights are in a later file); docs/decisions/0001 and 0002 say why they are
 -- as they are. Each is one statement for its caller, and so one transaction.
 --
@@ -20,13 +20,32 @@ comment on function meshhook_engine.admission_add is
 
 -- How many more messages of a project the queue may hold; may be negative.
 create function meshhook_engine.admission_room(p_project uuid)
-returns int language sql stable set search_path = '' as $$
-  select p.window_size - coalesce((select sum(a.queued)
-      from meshhook_engine.admission a where a.project_id = p.id), 0)::int
-    from meshhook.projects p where p.id = p_project
-$$;
+returns int language plpgsql stable set search_path = '' as $$
+begin
+  return (select p.window_size - coalesce((select sum(a.queued)
+      from meshhook_engine.admission a where a.project_id = p.id), 0)
+    from meshhook.projects p where p.id = p_project);
+end $$;
 comment on function meshhook_engine.admission_room is
   'How many more of the project''s messages the queue may hold; negative when over, null when there is no such project.';
+
+-- The queue has two lanes, which are two ranges of vt: what lies a hundred years back is ready too,
+-- and is read first. A project's first messages in the queue are sent ahead, so that another's crowd
+-- isn't before them. A message that was leased and comes back is in the common lane.
+create function meshhook_engine.ahead_room(p_project uuid, p_gone int default 0)
+returns int language plpgsql stable set search_path = '' as $$
+begin
+  return 100 + p_gone - coalesce((select sum(a.queued)
+    from meshhook_engine.admission a where a.project_id = p_project), 0);
+end $$;
+comment on function meshhook_engine.ahead_room is
+  'How many more of the project''s messages may be sent ahead: until it has 100 in the queue, p_gone of those it has not counted.';
+
+create function meshhook_engine.sent_vt(p_ahead boolean)
+returns timestamptz language sql volatile
+return clock_timestamp() - case when p_ahead then interval '876000 hours' else interval '0' end;
+comment on function meshhook_engine.sent_vt is
+  'The vt of a message sent now: ahead, which is a hundred years back, or in the common lane.';
 
 -- Send messages: to the queue while their project's window has room, else to the backlog.
 create function meshhook_engine.send(p_project uuid[], p_priority smallint[], p_message jsonb[],
@@ -35,6 +54,7 @@ returns void language plpgsql set search_path = '' as $$
 declare
   v_project uuid;
   v_room int;
+  v_ahead int;
   v_ids int[];
 begin
   for v_project, v_ids in
@@ -47,8 +67,10 @@ begin
       v_room := 0;
     end if;
     if v_room > 0 then
+      v_ahead := meshhook_engine.ahead_room(v_project);
       insert into pgmq.q_mh_work (vt, message)
-        select clock_timestamp(), p_message[i] from unnest(v_ids[:v_room]) i;
+        select meshhook_engine.sent_vt(m.ord <= v_ahead), p_message[m.i]
+          from unnest(v_ids[:v_room]) with ordinality m(i, ord);
       perform meshhook_engine.admission_add(array[v_project], p_slot,
         array[least(v_room, cardinality(v_ids))]);
     end if;
@@ -250,208 +272,6 @@ end $$;
 comment on function meshhook_engine.intake is
   'Takes verified webhooks in (parallel arrays): started, duplicate (same endpoint and key: the same run), differs (the same with another body: also a warning in the run''s log), disabled, unknown. p_body: what is to be kept. All or nothing; durable when it returns to a client that committed.';
 
--- Due timers become leased messages.
-create function meshhook_engine.claim_timers(p_qty int, p_now timestamptz, p_vt timestamptz,
-  p_slot int, out ids bigint[], out messages jsonb[])
-language plpgsql set search_path = '' as $$
-declare
-  v_project uuid[];
-begin
-  with due as (
-    delete from meshhook_engine.timers t using (
-        select d.run_id, d.kind, d.step, d.attempt from meshhook_engine.timers d
-         where d.due_at <= p_now order by d.due_at limit p_qty for update skip locked) d
-     where t.run_id = d.run_id and t.kind = d.kind and t.step = d.step and t.attempt = d.attempt
-    returning t.project_id, t.message)
-  select array_agg(project_id), array_agg(message) into v_project, messages from due;
-  if messages is null then
-    ids := '{}';
-    messages := '{}';
-    return;
-  end if;
-  with q as (
-    insert into pgmq.q_mh_work (vt, read_ct, message)
-      select p_vt, 1, m from unnest(messages) m returning msg_id, message)
-  select array_agg(msg_id), array_agg(message) into ids, messages from q;
-  perform meshhook_engine.admission_add(v_project, p_slot,
-    array_fill(1, array[cardinality(v_project)]));
-end $$;
-comment on function meshhook_engine.claim_timers is
-  'Moves up to p_qty timers due at p_now into the queue, leased until p_vt; their messages.';
-
--- Admit from the backlog, round-robin by project after p_after, already leased.
-create function meshhook_engine.claim_backlog(p_qty int, p_vt timestamptz, p_slot int, p_after uuid,
-  out ids bigint[], out messages jsonb[], out last_project uuid)
-language plpgsql set search_path = '' as $$
-declare
-  v_projects uuid[]; v_left int; v_room int; v_ids bigint[]; v_messages jsonb[];
-begin
-  ids := '{}';
-  messages := '{}';
-  with recursive p(id) as (
-    (select b.project_id from meshhook_engine.backlog b
-      where b.project_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
-      order by b.project_id limit 1)
-    union all
-    select (select b.project_id from meshhook_engine.backlog b
-             where b.project_id > p.id order by b.project_id limit 1)
-      from p where p.id is not null)
-  select array_agg(x.id order by x.id) into v_projects
-    from (select id from p where id is not null limit least(p_qty, 64)) x;
-  v_left := coalesce(cardinality(v_projects), 0);
-  if v_left = least(p_qty, 64) then
-    last_project := v_projects[v_left]; -- else null: the next round begins at the front
-  end if;
-  for i in 1 .. v_left loop
-    v_room := least(ceil((p_qty - cardinality(ids))::numeric / (v_left - i + 1)),
-      meshhook_engine.admission_room(v_projects[i]));
-    continue when v_room <= 0;
-    with taken as (
-      delete from meshhook_engine.backlog b using (
-          select x.priority, x.id from meshhook_engine.backlog x
-           where x.project_id = v_projects[i]
-           order by x.priority, x.id limit v_room for update skip locked) x
-       where b.project_id = v_projects[i] and b.priority = x.priority and b.id = x.id
-      returning b.message),
-    q as (insert into pgmq.q_mh_work (vt, read_ct, message)
-            select p_vt, 1, t.message from taken t returning msg_id, message)
-    select array_agg(msg_id), array_agg(message) into v_ids, v_messages from q;
-    continue when v_ids is null;
-    perform meshhook_engine.admission_add(array[v_projects[i]], p_slot, array[cardinality(v_ids)]);
-    ids := ids || v_ids;
-    messages := messages || v_messages;
-  end loop;
-end $$;
-comment on function meshhook_engine.claim_backlog is
-  'Admits up to p_qty messages from the backlog, an equal share a project (64 at most), beginning after p_after; they enter the queue leased until p_vt. last_project: where the next round begins, null for the front.';
-
--- What a message's step reads: the input, outputs by step, and rows of steps.
-create function meshhook_engine.slice(p_run uuid, p_message jsonb)
-returns jsonb language sql stable set search_path = ''
-set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
-  select jsonb_build_object(
-    'input', case when p_message -> 'i' = 'true' then (select e.payload -> 'input'
-        from meshhook.run_events e where e.run_id = p_run and e.seq = 1) end,
-    'outputs', case when p_message ? 'o' then (select jsonb_object_agg(s.step, e.payload -> 'output')
-        from jsonb_array_elements_text(p_message -> 'o') o(step)
-        join meshhook.steps s on s.run_id = p_run and s.step = o.step
-        join meshhook.run_events e on e.run_id = p_run and e.seq = s.seq) end,
-    'rows', (select jsonb_agg(jsonb_build_array(s.step, s.status, s.attempt, s.waits, s.live, s.seq))
-        from (select jsonb_array_elements_text(p_message -> 'j') where p_message ? 'j'
-              union select p_message ->> 'n' where p_message ->> 'k' <> 'step') j(step)
-        join meshhook.steps s on s.run_id = p_run and s.step = j.step))
-$$;
-comment on function meshhook_engine.slice is
-  'What the step of this message needs to be decided: {input, outputs: {step: output}, rows: [[step, status, attempt, waits, live, seq]]}, each null when the message doesn''t ask for it (docs/decisions/0001).';
-
--- Take up to p_qty messages, leased for p_lease_ms, with all that is needed to decide.
--- The first row is a header: msg_id null; vt = the database's now; started_at = when the next timer
--- is due; version_id and floor = p_after and p_floor of the next call; read_ct = microseconds that
--- reading the queue took. A message whose run is over or gone comes with version_id null: commit it
--- as an item without events, and it is deleted.
---
--- p_floor: where to begin in the queue's vt index. What lies below was taken, or deleted, when the
--- floor was learnt, and while some transaction holds an old snapshot every deleted entry there
--- must be walked again. Null begins at the front, which is always right: a message that became
--- visible late (sent in a long transaction) is only found so. Call it so as often as it is cheap.
---
--- Commits asynchronously: a lease that a crash forgets costs a repeat, never a record.
-create function meshhook_engine.claim(p_qty int, p_lease_ms int, p_slot int default 0,
-  p_after uuid default null, p_floor timestamptz default null)
-returns table (msg_id bigint, vt timestamptz, read_ct int, message jsonb, last_seq int,
-  version_id uuid, started_at timestamptz, trigger text, slice jsonb, floor timestamptz)
-language plpgsql security definer set search_path = ''
-set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
-#variable_conflict use_column
-declare
-  v_now timestamptz := clock_timestamp();
-  v_vt timestamptz := v_now + p_lease_ms * interval '1 millisecond';
-  v_left int := p_qty;
-  v_waiting boolean := exists (select from meshhook_engine.backlog);
-  v_ids bigint[]; v_reads int[]; v_messages jsonb[];
-  v_more_ids bigint[]; v_more jsonb[];
-  v_after uuid; v_last timestamptz; v_took int;
-begin
-  perform set_config('synchronous_commit', 'off', true);
-  -- the ready ones, oldest first; a quarter is for those who wait, whoever else is ready
-  v_left := p_qty - case when v_waiting then p_qty / 4 else 0 end;
-  with ready as (
-    update pgmq.q_mh_work q set vt = v_vt, read_ct = q.read_ct + 1
-      from (select r.ctid, r.vt from pgmq.q_mh_work r
-             where r.vt <= v_now and r.vt >= coalesce(p_floor, '-infinity')
-             order by r.vt limit v_left for update skip locked) r
-     where q.ctid = r.ctid
-    returning q.msg_id, q.read_ct, q.message, r.vt as was)
-  select coalesce(array_agg(r.msg_id), '{}'), coalesce(array_agg(r.read_ct), '{}'),
-         coalesce(array_agg(r.message), '{}'), max(r.was)
-    into v_ids, v_reads, v_messages, v_last from ready r;
-  v_took := extract(microseconds from clock_timestamp() - v_now);
-  if cardinality(v_ids) < v_left then
-    v_last := v_now;
-  end if;
-  v_left := p_qty - cardinality(v_ids);
-  if v_left > 0 and exists (select from meshhook_engine.timers t where t.due_at <= v_now) then
-    select t.ids, t.messages into v_more_ids, v_more
-      from meshhook_engine.claim_timers(v_left, v_now, v_vt, p_slot) t;
-    v_ids := v_ids || v_more_ids;
-    v_messages := v_messages || v_more;
-    v_left := p_qty - cardinality(v_ids);
-  end if;
-  if v_waiting and v_left > 0 then
-    select b.ids, b.messages, b.last_project into v_more_ids, v_more, v_after
-      from meshhook_engine.claim_backlog(v_left, v_vt, p_slot, p_after) b;
-    v_ids := v_ids || v_more_ids;
-    v_messages := v_messages || v_more;
-  end if;
-  return query select null::bigint, v_now, v_took, null::jsonb, 0, v_after,
-    (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1), null::text, null::jsonb,
-    v_last - interval '100 milliseconds';
-  return query
-    select m.id, v_vt, coalesce(m.reads, 1), m.message, r.last_seq, r.version_id, r.created_at,
-           r.trigger,
-           case when m.message ?| '{i,o,j}' or m.message ->> 'k' <> 'step'
-                then meshhook_engine.slice(r.id, m.message) end,
-           null::timestamptz
-      from unnest(v_ids, v_reads, v_messages) m(id, reads, message)
-      left join meshhook.runs r on r.id = (m.message ->> 'r')::uuid and r.status = 'running';
-end $$;
-comment on function meshhook_engine.claim is
-  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took.';
-
--- Keep leases for p_lease_ms more, where the message still has the vt that was given.
-create function meshhook_engine.extend(p_id bigint[], p_vt timestamptz[], p_lease_ms int)
-returns table (msg_id bigint, vt timestamptz)
-language plpgsql security definer set search_path = '' 
-set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
-#variable_conflict use_column
-declare
-  v_vt timestamptz := clock_timestamp() + p_lease_ms * interval '1 millisecond';
-begin
-  perform set_config('synchronous_commit', 'off', true);
-  return query
-    update pgmq.q_mh_work q set vt = v_vt
-      from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and (q.vt = m.vt) is true
-    returning q.msg_id, q.vt;
-end $$;
-comment on function meshhook_engine.extend is
-  'Extends leases (parallel arrays: message, the vt it was given) to p_lease_ms from now; returns those that were still held, with their new vt.';
-
--- Give leases back unused: ready at once, and the delivery doesn't count.
-create function meshhook_engine.release(p_id bigint[], p_vt timestamptz[])
-returns int language plpgsql security definer set search_path = ''
-set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
-declare
-  n int;
-begin
-  perform set_config('synchronous_commit', 'off', true);
-  update pgmq.q_mh_work q set vt = clock_timestamp(), read_ct = greatest(q.read_ct - 1, 0)
-    from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and (q.vt = m.vt) is true;
-  get diagnostics n = row_count;
-  return n;
-end $$;
-comment on function meshhook_engine.release is
-  'Gives leases back unused (parallel arrays: message, the vt it was given): ready at once, the delivery isn''t counted. How many were still held.';
-
 -- The queue's side of a commit, project by project: what it sends goes to the queue while the
 -- window has room, counting what the same commit deleted; the rest waits in the backlog.
 create function meshhook_engine.commit_send(p_slot int, p_project uuid[], p_run uuid[],
@@ -460,6 +280,7 @@ returns void language plpgsql set search_path = '' as $$
 declare
   v_x record;
   v_may int;
+  v_ahead int;
 begin
   for v_x in
     select y.project, count(*) filter (where y.ord is null)::int as gone,
@@ -475,10 +296,14 @@ begin
       v_may := least(v_may, v_x.gone
         + greatest(coalesce(meshhook_engine.admission_room(v_x.project), 0), 0));
     end if;
+    v_ahead := 0;
+    if v_x.gone < 50 and v_may > 0 then -- else it has many, without asking
+      v_ahead := meshhook_engine.ahead_room(v_x.project, v_x.gone);
+    end if;
     insert into pgmq.q_mh_work (vt, message)
-      select clock_timestamp(), p_sd_message[i]
-               || jsonb_build_object('p', v_x.project, 'r', p_run[p_sd_item[i]])
-        from unnest(v_x.sends[:v_may]) i;
+      select meshhook_engine.sent_vt(m.ord <= v_ahead),
+             p_sd_message[m.i] || jsonb_build_object('p', v_x.project, 'r', p_run[p_sd_item[m.i]])
+        from unnest(v_x.sends[:v_may]) with ordinality m(i, ord);
     insert into meshhook_engine.backlog (project_id, message)
       select v_x.project, p_sd_message[i]
                || jsonb_build_object('p', v_x.project, 'r', p_run[p_sd_item[i]])
@@ -525,6 +350,7 @@ declare
   v_all boolean;
   v_n int; v_held int;
   v_due boolean;
+  v_ahead int := 0;
 begin
   -- 1. the runs, in their order
   select array_agg(x.project_id order by x.ord), array_agg(x.last_seq order by x.ord),
@@ -616,9 +442,13 @@ begin
 
   -- 5. the queue; in the common case one project sends no more than was deleted
   if v_all and v_project[1] = all (v_project) and cardinality(p_sd_item) <= v_n then
+    if v_n < 50 and cardinality(p_sd_item) > 0 then -- else it has many, without asking
+      v_ahead := meshhook_engine.ahead_room(v_project[1], v_n);
+    end if;
     insert into pgmq.q_mh_work (vt, message)
-      select clock_timestamp(), s.message || jsonb_build_object('p', v_project[1], 'r', p_run[s.item])
-        from unnest(p_sd_item, p_sd_message) s(item, message);
+      select meshhook_engine.sent_vt(s.ord <= v_ahead),
+             s.message || jsonb_build_object('p', v_project[1], 'r', p_run[s.item])
+        from unnest(p_sd_item, p_sd_message) with ordinality s(item, message, ord);
     if cardinality(p_sd_item) < v_n then
       perform meshhook_engine.admission_add(v_project[1:1], p_slot,
         array[cardinality(p_sd_item) - v_n]);

@@ -17,7 +17,11 @@ select row_to_json(x)::text as record from (
   select
     case when c.queue > 10000 then greatest(c.queue, (select estimate from known where oid = 'pgmq.q_mh_work'::regclass)) else c.queue end as queue,
     c.ready, c.in_flight,
-    extract(epoch from now() - (select min(vt) from pgmq.q_mh_work where vt <= now()))::numeric(12, 3) as oldest_ready_s,
+    -- what was sent ahead lies a hundred years back
+    extract(epoch from now() - least(
+      (select min(vt) from pgmq.q_mh_work where vt < now() - interval '438000 hours') + interval '876000 hours',
+      (select min(vt) from pgmq.q_mh_work where vt between now() - interval '438000 hours' and now())))::numeric(12, 3)
+      as oldest_ready_s,
     case when c.backlog > 10000 then greatest(c.backlog, (select estimate from known where oid = 'meshhook_engine.backlog'::regclass)) else c.backlog end as backlog,
     case when c.timers > 10000 then greatest(c.timers, (select estimate from known where oid = 'meshhook_engine.timers'::regclass)) else c.timers end as timers,
     (select min(due_at) from meshhook_engine.timers) as next_timer,

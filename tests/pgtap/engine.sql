@@ -1,6 +1,6 @@
 -- The hot path in SQL: claim and commit, lease fencing, stale and resolved, admission, backlog,
 -- timers, intake. docs/decisions/0001 and 0002 are what is held against.
-select plan(43);
+select plan(53);
 
 create temp table ids as select
   meshhook.create_project('engine-a', 'A') as a, meshhook.create_project('engine-b', 'B') as b;
@@ -175,5 +175,30 @@ create temp table taken as
 select results_eq('select ord, outcome from taken order by ord',
   $$ values (1, 'started'), (2, 'duplicate'), (3, 'unknown') $$, 'the same key twice in a batch is one run');
 select ok((select count(distinct run_id) = 1 from taken where run_id is not null), 'and both hear its id');
+
+-- the lane ahead
+create function pg_temp.ahead() returns int language sql as $$
+  select count(*)::int from pgmq.q_mh_work where vt < now() - interval '50 years' $$;
+delete from pgmq.q_mh_work;
+delete from meshhook_engine.admission;
+update meshhook.projects set window_size = 1000 where id in (select a from ids union select b from ids);
+select pg_temp.start((select a from ids), 150);
+select is(pg_temp.ahead(), 100, 'a project''s first 100 are sent ahead');
+select pg_temp.start((select a from ids), 1);
+select is(pg_temp.ahead(), 100, 'more are not, while they are in the queue');
+update pgmq.q_mh_work set vt = clock_timestamp() - interval '1 s';
+select pg_temp.start((select b from ids), 2);
+select is(pg_temp.take(2), 2, 'a claim');
+select is((select count(*)::int from held, ids where message ->> 'p' = b::text), 1,
+  'gives half to what was sent ahead of another''s crowd');
+select is_empty($$ select * from pg_temp.give('b') as (item int, outcome text, last_seq int, tail jsonb) $$, 'what follows');
+select is((select count(*)::int from pgmq.q_mh_work, ids where vt < now() - interval '50 years' and message ->> 'p' = a::text), 0,
+  'is in the lane of its project: of the crowd''s');
+select is((select count(*)::int from pgmq.q_mh_work, ids where vt < now() - interval '50 years' and message ->> 'p' = b::text), 2,
+  'and of the other''s');
+select is(pg_temp.take(200), 153, 'all of one lane, when there is no more in the other');
+select is(meshhook_engine.release(array(select msg_id from held where msg_id is not null),
+  array(select vt from held where msg_id is not null)), 153, 'what comes back');
+select is(pg_temp.ahead(), 0, 'is in the common lane');
 
 select * from finish();
