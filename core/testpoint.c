@@ -21,6 +21,17 @@ testpoint(const char *name)
 		kill(getpid(), SIGKILL);
 }
 
+void
+testpoint_of(const char *name, const char *what, size_t n)
+{
+	const char *want = getenv("MESHHOOK_TESTPOINT");
+	size_t at = strlen(name);
+
+	if (want != NULL && strncmp(want, name, at) == 0 && want[at] == '=' &&
+	    strlen(want + at + 1) == n && memcmp(want + at + 1, what, n) == 0)
+		kill(getpid(), SIGKILL);
+}
+
 static int left;
 
 void

@@ -19,6 +19,28 @@ end $$;
 comment on function meshhook_engine.claim_lane is
   'Leases up to p_qty messages with p_from <= vt <= p_to until p_vt, oldest first. newest: the newest vt that one of them had.';
 
+-- What is delivered for the third time may be what its workers die of. Of a claim with such only they
+-- are kept, the fewer the more often they were delivered: 32, 8, 2, then each alone.
+create function meshhook_engine.claim_suspects(p_ids bigint[], p_reads int[], p_now timestamptz,
+  out kept int[])
+language plpgsql set search_path = '' as $$
+declare
+  v_most int := 32;
+begin
+  kept := '{}';
+  for i in 1 .. cardinality(p_ids) loop
+    continue when p_reads[i] < 3;
+    v_most := least(v_most, greatest(32 >> 2 * least(p_reads[i] - 3, 3), 1));
+    exit when cardinality(kept) > 0 and cardinality(kept) >= v_most;
+    kept := kept || i;
+  end loop;
+  update pgmq.q_mh_work q set vt = p_now, read_ct = q.read_ct - 1
+    from unnest(p_ids) with ordinality x(id, ord)
+   where q.msg_id = x.id and not x.ord = any (kept);
+end $$;
+comment on function meshhook_engine.claim_suspects is
+  'Puts back all but a few messages on their third delivery or later of a claim that has such; kept: their places in it.';
+
 -- Due timers become leased messages.
 create function meshhook_engine.claim_timers(p_qty int, p_now timestamptz, p_vt timestamptz,
   p_slot int, out ids bigint[], out messages jsonb[])
@@ -141,6 +163,7 @@ declare
   v_ahead record; v_common record;
   v_ids bigint[]; v_reads int[]; v_messages jsonb[];
   v_more_ids bigint[]; v_more jsonb[];
+  v_kept int[];
   v_after uuid; v_last timestamptz := v_now; v_took int;
 begin
   perform set_config('synchronous_commit', 'off', true);
@@ -166,6 +189,12 @@ begin
     v_last := v_ahead.newest + c_lane;
   end if;
   v_left := p_qty - cardinality(v_ids);
+  if 3 <= any (v_reads) then
+    v_kept := meshhook_engine.claim_suspects(v_ids, v_reads, v_now);
+    select array_agg(v_ids[i]), array_agg(v_reads[i]), array_agg(v_messages[i])
+      into v_ids, v_reads, v_messages from unnest(v_kept) i;
+    v_left := 0;
+  end if;
   if v_left > 0 and exists (select from meshhook_engine.timers t where t.due_at <= v_now) then
     select t.ids, t.messages into v_more_ids, v_more
       from meshhook_engine.claim_timers(v_left, v_now, v_vt, p_slot) t;

@@ -104,6 +104,37 @@ test('a message delivered too often without progress is poison', { timeout: 6000
   } finally { await w.close(); }
 });
 
+test('what kills its workers is found, and takes nobody along', { timeout: 120000 }, async () => {
+  const w = await World.open('culprit');
+  try {
+    await w.startTarget('--delay-ms', '300');
+    w.publish(flow('good', call(w.port), log('b')));
+    w.publish(flow('bad', log('cursed')));
+    const good = [];
+    for (let i = 0; i < 30; i++) good.push(await w.start('good'));
+    const bad = await w.start('bad');
+    for (let i = 0; i < 10; i++) good.push(await w.start('good'));
+    let deaths = 0, last;
+    while (!last) {
+      const c = w.worker({ MESHHOOK_TESTPOINT: 'step=cursed' });
+      let died = false;
+      c.over.then(() => { died = true; });
+      await until('it died, or gave the culprit up', async () => died || (await run(w, bad)).status !== 'running');
+      if (died) deaths++;
+      else last = c;
+    }
+    for (const id of good) await ended(w, id);
+    await stopped(last);
+    assert.equal(deaths, 10, 'the culprit is delivered ten times');
+    assert.equal((await run(w, bad)).error.code, 'POISON');
+    await checkRun(w, bad, 'failed');
+    for (const id of good) {
+      assert.equal((await run(w, id)).status, 'succeeded');
+      await checkRun(w, id);
+    }
+  } finally { await w.close(); }
+});
+
 test('SIGTERM lets a call end and records it', { timeout: 60000 }, async () => {
   const w = await World.open('drain');
   try {

@@ -1,6 +1,6 @@
 -- The hot path in SQL: claim and commit, lease fencing, stale and resolved, admission, backlog,
 -- timers, intake. docs/decisions/0001 and 0002 are what is held against.
-select plan(53);
+select plan(56);
 
 create temp table ids as select
   meshhook.create_project('engine-a', 'A') as a, meshhook.create_project('engine-b', 'B') as b;
@@ -200,5 +200,14 @@ select is(pg_temp.take(200), 153, 'all of one lane, when there is no more in the
 select is(meshhook_engine.release(array(select msg_id from held where msg_id is not null),
   array(select vt from held where msg_id is not null)), 153, 'what comes back');
 select is(pg_temp.ahead(), 0, 'is in the common lane');
+
+-- suspects
+update pgmq.q_mh_work set read_ct = case when msg_id % 3 = 0 then 2 else 0 end;
+select is((select least(count(*), 32)::int from pgmq.q_mh_work where msg_id % 3 = 0), pg_temp.take(153),
+  'a third delivery comes without fresh ones, 32 at most');
+update pgmq.q_mh_work set read_ct = 5, vt = clock_timestamp() - interval '1 s' where msg_id = (select max(msg_id) from held);
+select is(pg_temp.take(153), 1, 'a sixth one alone');
+select is((select count(*)::int from pgmq.q_mh_work where read_ct not in (0, 2) and vt < clock_timestamp()), 0,
+  'the others were put back as not delivered');
 
 select * from finish();

@@ -393,6 +393,7 @@ turn_over(void *arg)
 	struct worker *w = arg;
 	uint32_t before;
 
+	tasks_unpark(w);
 	while (may_send(w)) {
 		before = w->n_tasks[TASK_READY];
 		commit_send(w, w->commits->sorted, ready_sorted(w));

@@ -5,6 +5,7 @@
  * A task is one message in hand, with its lease. It is in exactly one state,
  * and each state is a list; task_to() is the only door:
  *
+ *	PARKED     suspect, and something else is in hand
  *	LOADING    its version is being fetched
  *	CALLING    its HTTP call is out
  *	READY      what came of it can be recorded
@@ -13,6 +14,11 @@
  * Tasks that are ready at the end of a turn go into one commit; those of one
  * run that know the same last event become one item. What a commit answers
  * frees the task, or makes it READY again with the events that it lacked.
+ *
+ * A message that was delivered often may be what its workers die of. A claim
+ * brings such suspects without others; not a byte of them is looked at before
+ * all else is out of hand, and nothing is claimed before they are. So what
+ * dies with the culprit is suspect at most, and soon the culprit is alone.
  */
 #include "core/list.h"
 #include "core/loop.h"
@@ -27,6 +33,7 @@
 enum {
 	SCHEMA_NEEDED = 1, /* the oldest schema this program works on */
 	PROGRAM_LEVEL = 1, /* what schemas compare their oldest_program to */
+	SUSPECT_READS = 3, /* from this delivery on, as claim() counts them */
 	POISON_READS = 10, /* deliveries of one message without progress */
 	INLINE_MOST = 64,  /* steps carried out in one item */
 };
@@ -46,6 +53,7 @@ struct version {
 };
 
 enum task_state {
+	TASK_PARKED,
 	TASK_LOADING,
 	TASK_CALLING,
 	TASK_READY,
@@ -69,9 +77,13 @@ struct task {
 	enum task_state state;
 	struct arena arena;
 
-	int64_t id, vt; /* the message and its lease */
+	int64_t id, vt;              /* the message and its lease */
+	int32_t reads;               /* its deliveries, this one too */
+	struct str text, slice_text; /* as claimed; the trees refer to them */
+	struct uuid version_id;
+	int over; /* the run is over or gone: version is NULL */
 	struct uuid run;
-	struct version *version; /* NULL: the run is over or gone */
+	struct version *version;
 	const struct json *json, *slice;
 	struct message message;
 	struct str trigger;
@@ -136,7 +148,7 @@ struct worker {
 	struct list tasks[N_TASK_STATES];
 	uint32_t n_tasks[N_TASK_STATES];
 	struct list held;
-	uint32_t n_held;
+	uint32_t n_held, n_suspects;
 	struct list spare; /* tasks for use again, with their arenas */
 	uint32_t n_spare;
 
@@ -162,6 +174,7 @@ void task_to(struct task *t, enum task_state state);
 void task_free(struct task *t); /* done with the message */
 /* A claimed row. The task goes its way; nothing is returned. */
 void task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms);
+void tasks_unpark(struct worker *w); /* if they are all that is in hand */
 /* Its version is here, or can't be had. */
 void task_begin(struct task *t);
 void task_events_add(struct task *t, const struct json *tail, int32_t known);

@@ -75,6 +75,7 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 	struct poller *p = &w->poller;
 	int64_t now_ms;
 	uint32_t n;
+	int suspect;
 
 	p->claiming = 0;
 	if (err != NULL) {
@@ -95,9 +96,12 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 		return;
 	}
 	/* the next claim is on its way while this one is looked at */
+	suspect = n > 0 && rows_int(rows, 1, "read_ct") >= SUSPECT_READS;
+	if (suspect || n >= p->asked)
+		p->want = 1;
 	p->landing = n;
-	if (n >= p->asked)
-		poll_wake(w);
+	if (!suspect)
+		poll_again(w);
 	p->landing = 0;
 	for (uint32_t i = 1; i <= n; i++)
 		task_claimed(w, rows, (int)i, now_ms);
@@ -127,7 +131,8 @@ poll_again(struct worker *w)
 	    w->o.batch < w->o.max_in_flight ? w->o.batch : w->o.max_in_flight;
 	uint32_t room = w->o.max_in_flight - w->n_held;
 
-	if (!p->want || p->claiming || !w->serving || w->draining)
+	if (!p->want || p->claiming || !w->serving || w->draining ||
+	    w->n_suspects > 0)
 		return;
 	room = room > p->landing ? room - p->landing : 0;
 	/* not one by one, when calls end one by one */

@@ -61,6 +61,10 @@ task_free(struct task *t)
 	list_remove(&t->held);
 	w->n_tasks[t->state]--;
 	w->n_held--;
+	if (t->reads >= SUSPECT_READS)
+		w->n_suspects--;
+	if (w->n_tasks[TASK_PARKED] > 0)
+		commits_turn(w);
 	if (w->n_spare < SPARE_MOST && t->arena.used <= SPARE_BYTES) {
 		arena_reset(&t->arena);
 		list_prepend(&w->spare, &t->link);
@@ -80,6 +84,7 @@ give_up(struct task *t, const char *code, const char *why)
 	task_to(t, TASK_READY);
 }
 
+/* The tree refers to its text. */
 static int
 jsonb_parse(struct task *t, struct str text, const struct json **out)
 {
@@ -91,58 +96,82 @@ jsonb_parse(struct task *t, struct str text, const struct json **out)
 	*out = NULL;
 	if (text.s == NULL)
 		return 0;
-	/* the tree may refer to its text */
-	if (json_parse(
-		&t->arena, arena_str(&t->arena, text), &limits, &v, &err) < 0)
+	if (json_parse(&t->arena, text, &limits, &v, &err) < 0)
 		return -1;
 	*out = v;
 	return 0;
+}
+
+static struct str
+copied(struct task *t, struct str text)
+{
+	return text.s != NULL ? arena_str(&t->arena, text) : text;
+}
+
+static void
+task_open(struct task *t)
+{
+	int good = jsonb_parse(t, t->text, &t->json) == 0;
+
+	if (t->json == NULL ||
+	    uuid_parse(json_str(json_get(t->json, "r")), &t->run) < 0) {
+		/* not ours: no run to end, nothing to record it under */
+		log_error("message.malformed", I_("message", t->id));
+		task_free(t);
+	} else if (t->over) {
+		task_to(t, TASK_READY); /* only to be deleted */
+	} else if (!good || jsonb_parse(t, t->slice_text, &t->slice) < 0) {
+		give_up(t, "MESSAGE", "its data can't be read");
+	} else if (t->reads > POISON_READS) {
+		give_up(t, "POISON", "delivered too often without progress");
+	} else {
+		version_take(t->w, t, &t->version_id);
+	}
+}
+
+void
+tasks_unpark(struct worker *w)
+{
+	struct list *parked = &w->tasks[TASK_PARKED];
+
+	if (w->n_held > w->n_tasks[TASK_PARKED])
+		return;
+	while (!list_empty(parked)) {
+		struct task *t = list_entry(parked->next, struct task, link);
+
+		task_to(t, TASK_LOADING);
+		task_open(t);
+	}
 }
 
 void
 task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms)
 {
 	struct task *t = task_new(w);
-	int64_t reads;
-	int good;
 
 	t->now_ms = now_ms;
 	t->id = rows_int(rows, row, "msg_id");
 	t->vt = rows_time(rows, row, "vt");
-	reads = rows_int(rows, row, "read_ct");
-	good = jsonb_parse(t, rows_str(rows, row, "message"), &t->json) == 0;
+	t->reads = (int32_t)rows_int(rows, row, "read_ct");
+	t->text = copied(t, rows_str(rows, row, "message"));
 	t->base = t->known = (int32_t)rows_int(rows, row, "last_seq");
-	if (t->json == NULL ||
-	    uuid_parse(json_str(json_get(t->json, "r")), &t->run) < 0) {
-		/* not ours: no run to end, nothing to record it under */
-		log_error("message.malformed", I_("message", t->id));
-		task_free(t);
-		return;
-	}
-	if (rows_null(rows, row, "version_id")) {
-		task_to(
-		    t, TASK_READY); /* its run is over: only to be deleted */
-		return;
-	}
+	t->over = rows_uuid(rows, row, "version_id", &t->version_id) < 0;
 	t->started_us = rows_time(rows, row, "started_at");
-	t->trigger = arena_str(&t->arena, rows_str(rows, row, "trigger"));
-	if (jsonb_parse(t, rows_str(rows, row, "slice"), &t->slice) < 0)
-		good = 0;
-	if (good && reads <= POISON_READS) {
-		struct uuid version;
-
-		rows_uuid(rows, row, "version_id", &version);
-		version_take(w, t, &version);
-	} else if (!good) {
-		give_up(t, "MESSAGE", "its data can't be read");
-	} else {
-		give_up(t, "POISON", "delivered too often without progress");
+	t->trigger = copied(t, rows_str(rows, row, "trigger"));
+	t->slice_text = copied(t, rows_str(rows, row, "slice"));
+	if (t->reads < SUSPECT_READS) {
+		task_open(t);
+		return;
 	}
+	w->n_suspects++;
+	task_to(t, TASK_PARKED);
+	commits_turn(w);
 }
 
 void
 task_begin(struct task *t)
 {
+	const struct node *node;
 	struct error err;
 
 	testpoint("before_decide");
@@ -154,8 +183,10 @@ task_begin(struct task *t)
 		give_up(t, err.code, err.text);
 		return;
 	}
+	node = &t->version->flow->nodes[t->message.node];
+	testpoint_of("step", node->id.s, node->id.n);
 	t->deadline_ms = t->message.deadline_ms;
-	if (t->version->flow->nodes[t->message.node].type == NODE_HTTP_CALL &&
+	if (node->type == NODE_HTTP_CALL &&
 	    (t->message.kind == MESSAGE_STEP ||
 		t->message.kind == MESSAGE_RETRY))
 		call_begin(t);

@@ -104,7 +104,7 @@ drain_over(void *arg)
 		return;
 	}
 	/* what is in a commit is settled by its answer, if it comes soon */
-	for (int s = TASK_LOADING; s <= TASK_READY; s++)
+	for (int s = TASK_PARKED; s <= TASK_READY; s++)
 		lease_give_back(w, &w->tasks[s]);
 	w->draining = DRAINED;
 	loop_timer_set(w->drain_timer, SETTLE_MS);
@@ -132,6 +132,7 @@ signalled(void *arg, int signo)
 	}
 	log_info("worker.draining", I_("signal", signo), I_("held", w->n_held));
 	w->draining = 1;
+	lease_give_back(w, &w->tasks[TASK_PARKED]);
 	versions_give_back(w);
 	loop_timer_set(w->drain_timer, w->o.drain_ms);
 	upkeep_heartbeat(w);
