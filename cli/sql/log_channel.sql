@@ -4,7 +4,7 @@
 with channel as (
   select r.id, r.project_id, r.log_epoch as epoch, r.log_seq as last_seq
   from meshhook.runs r join meshhook.projects p on p.id = r.project_id
-  where r.id = case $1 when 'run' then $3::uuid end and ($2 is null or $2 in (p.slug, p.id::text))
+  where r.id = case $1 when 'run' then $3::text::uuid end and ($2 is null or $2 in (p.slug, p.id::text))
   union all
   select c.id, c.project_id, c.epoch, c.last_seq
   from meshhook.channels c join meshhook.projects p on p.id = c.project_id
