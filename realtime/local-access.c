@@ -24,6 +24,7 @@ access_new(struct channel *channel, void (*fn)(struct access *, enum may))
 	ask->channel = channel;
 	ask->socket = channel->socket;
 	ask->socket->asking = ask;
+	list_append(&ask->socket->local->asked, &ask->link);
 	bearer_copy(&ask->who, &channel->who);
 	uuid_random(&ask->probe);
 	return ask;
@@ -34,6 +35,7 @@ access_free(struct access *ask)
 {
 	if (ask->socket != NULL)
 		ask->socket->asking = NULL;
+	list_remove(&ask->link);
 	bearer_clear(&ask->who);
 	free(ask->again);
 	free(ask);

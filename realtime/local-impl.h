@@ -78,6 +78,7 @@ struct local {
 	struct feed *feed;
 	struct websockets *websockets;
 	struct list sockets;
+	struct list asked; /* the database, and no answer yet */
 	uint32_t n_sockets;
 	uint32_t users; /* the limit of them */
 	struct list topics[LOCAL_TOPICS];
@@ -118,6 +119,7 @@ const char *token_fault_text(struct arena *a, enum token_fault fault,
  * MAY_UNKNOWN when the database can't be asked; not after access_cancel().
  */
 struct access {
+	struct list link;      /* local->asked */
 	struct socket *socket; /* NULL: cancelled */
 	void (*fn)(struct access *ask, enum may answer);
 	struct channel

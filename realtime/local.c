@@ -268,6 +268,7 @@ local_new(
 	pace_init(&l->events, LOCAL_EVENTS);
 	pace_init(&l->joins, LOCAL_JOINS);
 	list_init(&l->sockets);
+	list_init(&l->asked);
 	for (size_t i = 0; i < LOCAL_TOPICS; i++)
 		list_init(&l->topics[i]);
 	l->second = loop_now_ms(loop) / 1000;
@@ -304,12 +305,16 @@ local_drain(struct local *l)
 struct local *
 local_free(struct local *l)
 {
+	struct list *it;
+
 	if (l == NULL)
 		return NULL;
 	loop_timer_free(l->sweep);
 	l->websockets = websockets_free(l->websockets);
 	l->feed = feed_free(l->feed);
 	l->db = db_free(l->db);
+	while ((it = list_pop(&l->asked)) != NULL) /* it never answered */
+		access_free(list_entry(it, struct access, link));
 	jwt_keys_deinit(&l->keys);
 	free(l);
 	return NULL;

@@ -549,6 +549,29 @@ test("it comes back by itself when its database connections were cut", async () 
   c.ws.terminate();
 });
 
+test("frames that come together are taken in order, also while the database is asked", async () => {
+  await member("a");
+  const c = await dial("a");
+  const token = userToken(users.a);
+  const due = [];
+  c.ws._socket.cork();
+  for (let i = 0; i < 40; i++) {
+    const frames = [
+      join(`run:${run}`, { isPrivate: true, self: true, ack: true, token, ref: `j${i}` }),
+      shout(`run:${run}`, "x", { i }, `b${i}`),
+      { topic: "phoenix", event: "heartbeat", payload: {}, ref: `h${i}` },
+      { topic: `realtime:run:${run}`, event: "phx_leave", payload: {}, ref: `l${i}` },
+    ];
+    for (const f of frames) c.say(f);
+    due.push(`j${i}`, null, `b${i}`, `h${i}`, `l${i}`, `j${i}`);
+  }
+  c.ws._socket.uncork();
+  const got = [];
+  for (let i = 0; i < due.length; i++) got.push((await c.next())?.ref);
+  assert.deepEqual(got, due);
+  c.ws.terminate();
+});
+
 test("a user of another project hears nothing, whatever is tried", async () => {
   await member("a");
   const inside = await joined("a", `run:${run}`, { isPrivate: true, ack: true, token: userToken(users.a) });
