@@ -41,7 +41,8 @@ forms_of(struct arena *a, const struct phoenix_frame *f, struct forms *out)
 {
 	struct str bytes;
 
-	out->v1 = out->v2 = *f;
+	out->v1 = *f;
+	out->v2 = *f;
 	out->v1_ok = 1;
 	if (f->kind == PHOENIX_TEXT)
 		return;

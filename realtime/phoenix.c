@@ -238,9 +238,10 @@ phoenix_write_binary(struct arena *a, const struct phoenix_frame *f,
 	*at++ = (char)f->event.n;
 	*at++ = (char)f->meta.n;
 	*at++ = f->json ? 1 : 0;
-	*out = JOIN(a, { head, (size_t)(at - head) },
-	    push ? join_ref : (struct str){ 0 }, push ? ref : (struct str){ 0 },
-	    f->topic, f->event, f->meta, f->body);
+	if (!push)
+		join_ref = ref = (struct str){ 0 };
+	*out = JOIN(a, { head, (size_t)(at - head) }, join_ref, ref, f->topic,
+	    f->event, f->meta, f->body);
 	return out->s == NULL ? no_frame(err, "too large") : 0;
 }
 
@@ -257,7 +258,9 @@ phoenix_broadcast(struct arena *a, const struct phoenix_frame *f,
 		*out = (struct phoenix_broadcast){ .event = f->event,
 			.meta = meta,
 			.payload = f->payload,
-			.bytes = f->json ? (struct str){ 0 } : f->body };
+			.bytes = f->body };
+		if (f->json)
+			out->bytes = (struct str){ 0 };
 		return 0;
 	}
 	event = json_get(f->payload, "event");
@@ -284,6 +287,8 @@ phoenix_broadcast_text(struct arena *a, const struct phoenix_frame *f)
 struct str
 phoenix_reply(struct arena *a, int ok, struct str response)
 {
+	struct str status = str_of(ok ? "ok" : "error");
+
 	return JOIN(a, STR("{\"response\":"), response, STR(",\"status\":\""),
-	    ok ? STR("ok") : STR("error"), STR("\"}"));
+	    status, STR("\"}"));
 }
