@@ -6,6 +6,7 @@
 const struct cmd *const commands[] = {
 	&cmd_worker_entry,
 	&cmd_gateway_entry,
+	&cmd_monitor_entry,
 	&cmd_project_create_entry,
 	&cmd_project_list_entry,
 	&cmd_endpoint_create_entry,
@@ -21,6 +22,7 @@ const struct cmd *const commands[] = {
 	&cmd_run_list_entry,
 	&cmd_run_show_entry,
 	&cmd_run_events_entry,
+	&cmd_run_explain_entry,
 	&cmd_run_cancel_entry,
 	&cmd_logs_entry,
 	&cmd_service_token_create_entry,

@@ -142,6 +142,19 @@ const struct setting settings[N_SETTINGS] = {
 		.preset = "10s", .min = 0, .max = 600000,
 		.help = "how long SIGTERM waits for requests in flight",
 	},
+	[SETTING_MONITOR_INTERVAL] = {
+		.env = "MESHHOOK_MONITOR_INTERVAL", .flag = "interval",
+		.type = SETTING_MS, .groups = SETTING_G_MONITOR,
+		.preset = "5s", .min = 200, .max = 60000,
+		.help = "how often the monitor measures",
+	},
+	[SETTING_MONITOR_LEASE] = {
+		.env = "MESHHOOK_MONITOR_LEASE", .flag = "lease",
+		.type = SETTING_MS, .groups = SETTING_G_MONITOR,
+		.preset = "7s", .min = 1000, .max = 300000,
+		.help = "how long a monitor leads without a word; another takes "
+			"over after that",
+	},
 	[SETTING_INTAKE_KEY] = {
 		.env = "MESHHOOK_INTAKE_KEY", .type = SETTING_KEY,
 		.groups = SETTING_G_GATEWAY | SETTING_G_INTAKE, .secret = 1,

@@ -118,6 +118,8 @@ begin
   delete from meshhook_engine.admission where project_id = p_project;
   delete from meshhook_engine.counter_deltas where project_id = p_project;
   delete from meshhook.counters where project_id = p_project;
+  delete from meshhook.queue_metrics where project_id = p_project;
+  delete from meshhook.queue_metrics_minute where project_id = p_project;
   delete from meshhook_engine.watched where channel_id in (select w.channel_id
     from meshhook_engine.watched w where w.project_id = p_project order by w.channel_id for update);
   delete from meshhook.projects where id = p_project;

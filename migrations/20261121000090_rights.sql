@@ -55,6 +55,12 @@ begin
       heartbeat, intake, lease_tokens, schema_info}'),
     ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions,
       flush_broadcasts, goodbye, heartbeat, schema_info}'),
+    ('meshhook_monitor', 'meshhook_engine', '{drop_metric_days, lead, metric_days, roll_up_metrics,
+      step_down, tick}'),
+    ('authenticated', 'meshhook', '{explain}'),
+    ('authenticated', 'meshhook_engine', '{explain_as_member}'),
+    ('service_role', 'meshhook', '{explain}'),
+    ('service_role', 'meshhook_engine', '{explain}'),
     -- publishing
     ('authenticated', 'meshhook', '{create_service_token, log_lines, revoke_service_token}'),
     ('authenticated', 'meshhook_engine', '{create_service_token_as_member, log_names,
@@ -86,7 +92,8 @@ grant anon, authenticated to meshhook_gateway;
 
 grant select on meshhook.projects, meshhook.members, meshhook.workflows, meshhook.versions,
   meshhook.endpoints, meshhook.runs, meshhook.steps, meshhook.run_events, meshhook.logs,
-  meshhook.channels, meshhook.counters, meshhook.audit_log, meshhook.recent_logs,
+  meshhook.channels, meshhook.counters, meshhook.audit_log, meshhook.queue_metrics,
+  meshhook.queue_metrics_minute, meshhook.recent_logs,
   meshhook.service_tokens, meshhook.secrets, meshhook.webhook_bodies
   to authenticated, service_role;
 grant select on meshhook.workers to service_role;
@@ -113,7 +120,7 @@ declare
   t text;
 begin
   foreach t in array array['members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
-    'run_events', 'logs', 'channels', 'counters', 'recent_logs', 'secrets'] loop
+    'run_events', 'logs', 'channels', 'counters', 'queue_metrics', 'queue_metrics_minute', 'recent_logs', 'secrets'] loop
     execute format('create policy seen_by_members on meshhook.%I for select to authenticated'
       ' using (project_id = any ((select meshhook_engine.my_projects(''viewer''))::uuid[]))', t);
   end loop;

@@ -84,10 +84,10 @@ element_take(const struct vector *v, char *taken, const struct alert *x)
 
 int
 alert_step(struct arena *a, const struct alert_rule *rule,
-    const struct metrics *m, struct alerts *now, struct alert_changes *out,
+    const struct samples *m, struct alerts *now, struct alert_changes *out,
     struct error *err)
 {
-	int64_t at = metrics_now(m);
+	int64_t at = samples_now(m);
 	struct vector v;
 	struct alerts next = { 0 };
 	char *taken;

@@ -60,5 +60,5 @@ struct alert_changes {
  * evaluated; nothing changes then.
  */
 int alert_step(struct arena *a, const struct alert_rule *rule,
-    const struct metrics *m, struct alerts *now, struct alert_changes *out,
+    const struct samples *m, struct alerts *now, struct alert_changes *out,
     struct error *err);

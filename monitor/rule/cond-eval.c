@@ -5,7 +5,7 @@
 
 struct eval {
 	struct arena *arena;
-	const struct metrics *metrics;
+	const struct samples *samples;
 	struct str project;
 	struct error *err;
 };
@@ -54,12 +54,12 @@ matches(const struct series *s, const struct cond *c)
 /* ---- a metric's range: the ticks later than now - range ------------------ */
 
 static uint32_t
-first_tick(const struct metrics *m, int64_t range_ms)
+first_tick(const struct samples *m, int64_t range_ms)
 {
 	uint32_t t = m->tick;
 
 	while (t > 1 && m->tick - (t - 1) < m->ticks &&
-	    m->at_ms[(t - 1) % m->ticks] > metrics_now(m) - range_ms)
+	    m->at_ms[(t - 1) % m->ticks] > samples_now(m) - range_ms)
 		t--;
 	return t;
 }
@@ -73,7 +73,7 @@ struct window {
 /* For a counter, the value before the range counts, too: what it rose by since
  * then happened within. */
 static void
-look(const struct metrics *m, const struct series *s, uint32_t from,
+look(const struct samples *m, const struct series *s, uint32_t from,
     struct window *w)
 {
 	double before = (double)NAN;
@@ -144,7 +144,7 @@ absent(
 {
 	struct element e = { .value = 1, .project = ev->project };
 
-	if (found || metrics_now(ev->metrics) == 0)
+	if (found || samples_now(ev->samples) == 0)
 		return 0;
 	for (uint32_t i = 0; i < metric->n_matches; i++)
 		if (!metric->matches[i].not_equal)
@@ -156,7 +156,7 @@ static int
 of_metric(
     struct eval *ev, const struct cond *c, enum cond_op op, struct vector *out)
 {
-	const struct metrics *m = ev->metrics;
+	const struct samples *m = ev->samples;
 	struct series *s = series_first(m, c->metric, ev->project);
 	uint32_t from = c->range_ms > 0 ? first_tick(m, c->range_ms) : 0;
 	int found = 0;
@@ -474,11 +474,11 @@ value_of(struct eval *ev, const struct cond *c, struct value *out)
 }
 
 int
-cond_eval(struct arena *a, const struct cond *c, const struct metrics *m,
+cond_eval(struct arena *a, const struct cond *c, const struct samples *m,
     struct str project, struct vector *out, struct error *err)
 {
 	struct eval ev = {
-		.arena = a, .metrics = m, .project = project, .err = err
+		.arena = a, .samples = m, .project = project, .err = err
 	};
 	struct value value;
 

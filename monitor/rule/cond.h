@@ -50,5 +50,5 @@ struct vector {
 /* The elements for which it holds, with the value that was compared (what is
  * left of the outermost comparison); a number holds when it isn't 0. project:
  * empty for a rule of the installation. -1: a bound was exceeded. */
-int cond_eval(struct arena *a, const struct cond *c, const struct metrics *m,
+int cond_eval(struct arena *a, const struct cond *c, const struct samples *m,
     struct str project, struct vector *out, struct error *err);

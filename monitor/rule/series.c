@@ -14,7 +14,7 @@ hash(uint32_t h, struct str s)
 enum { HASH_BASIS = 2166136261u };
 
 void
-metrics_init(struct metrics *m, struct arena *a, uint32_t ticks,
+samples_init(struct samples *m, struct arena *a, uint32_t ticks,
     uint32_t max_series, int64_t lookback_ms)
 {
 	memset(m, 0, sizeof(*m));
@@ -26,13 +26,13 @@ metrics_init(struct metrics *m, struct arena *a, uint32_t ticks,
 }
 
 int64_t
-metrics_now(const struct metrics *m)
+samples_now(const struct samples *m)
 {
 	return m->tick == 0 ? 0 : m->at_ms[m->tick % m->ticks];
 }
 
 static int64_t
-oldest(const struct metrics *m)
+oldest(const struct samples *m)
 {
 	uint32_t first = m->tick > m->ticks ? m->tick - m->ticks + 1 : 1;
 
@@ -41,7 +41,7 @@ oldest(const struct metrics *m)
 
 /* The clock is another one: no two values can be compared any more. */
 static void
-forget(struct metrics *m)
+forget(struct samples *m)
 {
 	for (uint32_t i = 0; i < SERIES_BUCKETS; i++)
 		for (struct series *s = m->series[i]; s != NULL;
@@ -51,11 +51,11 @@ forget(struct metrics *m)
 }
 
 int
-metrics_tick(struct metrics *m, int64_t at_ms)
+samples_tick(struct samples *m, int64_t at_ms)
 {
-	if (m->tick > 0 && at_ms <= metrics_now(m)) {
+	if (m->tick > 0 && at_ms <= samples_now(m)) {
 		if (at_ms > oldest(m) || m->tick == 1)
-			return METRICS_STALE;
+			return SAMPLES_STALE;
 		forget(m);
 	}
 	m->tick++;
@@ -64,7 +64,7 @@ metrics_tick(struct metrics *m, int64_t at_ms)
 }
 
 static struct series_name *
-name_of(const struct metrics *m, struct str name)
+name_of(const struct samples *m, struct str name)
 {
 	uint32_t at = hash(HASH_BASIS, name) % SERIES_BUCKETS;
 	struct series_name *it = m->names[at];
@@ -75,7 +75,7 @@ name_of(const struct metrics *m, struct str name)
 }
 
 static struct series_name *
-name_get(struct metrics *m, struct str name)
+name_get(struct samples *m, struct str name)
 {
 	uint32_t at = hash(HASH_BASIS, name) % SERIES_BUCKETS;
 	struct series_name *it = name_of(m, name);
@@ -109,7 +109,7 @@ bucket(struct str name, struct str project)
 }
 
 static struct series *
-series_new(struct metrics *m, struct str name, struct str project,
+series_new(struct samples *m, struct str name, struct str project,
     const struct label *labels, uint32_t n)
 {
 	struct series_name *of = name_get(m, name);
@@ -146,7 +146,7 @@ in_bucket(struct series *s, struct str name, struct str project)
 }
 
 void
-metrics_set(struct metrics *m, struct str name, struct str project,
+samples_set(struct samples *m, struct str name, struct str project,
     const struct label *labels, uint32_t n, double value)
 {
 	struct series *s;
@@ -176,7 +176,7 @@ metrics_set(struct metrics *m, struct str name, struct str project,
 }
 
 struct series *
-series_first(const struct metrics *m, struct str name, struct str project)
+series_first(const struct samples *m, struct str name, struct str project)
 {
 	struct series_name *of;
 
@@ -196,7 +196,7 @@ series_next(struct series *s, struct str project)
 }
 
 double
-series_at(const struct metrics *m, const struct series *s, uint32_t tick)
+series_at(const struct samples *m, const struct series *s, uint32_t tick)
 {
 	if (tick == 0 || tick > s->last || m->tick - tick >= m->ticks)
 		return (double)NAN;
@@ -204,10 +204,10 @@ series_at(const struct metrics *m, const struct series *s, uint32_t tick)
 }
 
 double
-series_now(const struct metrics *m, const struct series *s)
+series_now(const struct samples *m, const struct series *s)
 {
 	if (s->last == 0 || m->tick - s->last >= m->ticks ||
-	    metrics_now(m) - m->at_ms[s->last % m->ticks] > m->lookback_ms)
+	    samples_now(m) - m->at_ms[s->last % m->ticks] > m->lookback_ms)
 		return (double)NAN;
 	return s->values[s->last % m->ticks];
 }

@@ -38,7 +38,7 @@ struct series_name {
 
 enum { SERIES_BUCKETS = 4096 }; /* a power of two */
 
-struct metrics {
+struct samples {
 	struct arena *arena;
 	uint32_t ticks, tick; /* kept; the newest one's number, from 1 */
 	uint32_t n_series, max_series;
@@ -51,26 +51,26 @@ struct metrics {
 
 /* lookback_ms: how old a series' newest value may be to count as its value
  * now: a few intervals, so that one lost sample is no absence. */
-void metrics_init(struct metrics *m, struct arena *a, uint32_t ticks,
+void samples_init(struct samples *m, struct arena *a, uint32_t ticks,
     uint32_t max_series, int64_t lookback_ms);
 
-/* A new column at at_ms. 0; 1: METRICS_STALE, not later than the last one. */
-enum { METRICS_STALE = 1 };
-int metrics_tick(struct metrics *m, int64_t at_ms);
+/* A new column at at_ms. 0; 1: SAMPLES_STALE, not later than the last one. */
+enum { SAMPLES_STALE = 1 };
+int samples_tick(struct samples *m, int64_t at_ms);
 /* A value in the newest column. NaN is a gap. Strings are copied when the
  * series is new; labels beyond SERIES_LABELS are left out. */
-void metrics_set(struct metrics *m, struct str name, struct str project,
+void samples_set(struct samples *m, struct str name, struct str project,
     const struct label *labels, uint32_t n, double value);
 
-int64_t metrics_now(const struct metrics *m); /* of the newest tick; 0: none */
+int64_t samples_now(const struct samples *m); /* of the newest tick; 0: none */
 /* The series of a name; of one project, when project.n > 0. Linked by
  * next_of_name, or, with a project, to be stepped by series_next. */
 struct series *series_first(
-    const struct metrics *m, struct str name, struct str project);
+    const struct samples *m, struct str name, struct str project);
 struct series *series_next(struct series *s, struct str project);
 
 /* NaN where it has none. */
 double series_at(
-    const struct metrics *m, const struct series *s, uint32_t tick);
-double series_now(const struct metrics *m, const struct series *s);
+    const struct samples *m, const struct series *s, uint32_t tick);
+double series_now(const struct samples *m, const struct series *s);
 struct str series_label(const struct series *s, const char *name);

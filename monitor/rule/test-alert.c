@@ -2,7 +2,7 @@
 
 struct trace {
 	struct arena arena;
-	struct metrics metrics;
+	struct samples samples;
 	struct alert_rule rule;
 	struct alerts alerts;
 	char got[2048];
@@ -15,7 +15,7 @@ told(struct trace *t, const struct alert_change *c)
 	static const char *const names[] = { "pending", "firing", "resolved" };
 
 	t->n += (size_t)snprintf(t->got + t->n, sizeof(t->got) - t->n,
-	    "[%4lld] %s", (long long)metrics_now(&t->metrics) / 1000,
+	    "[%4lld] %s", (long long)samples_now(&t->samples) / 1000,
 	    c->gone ? "forgotten" : names[c->alert.state]);
 	for (uint32_t i = 0; i < c->alert.n_labels; i++)
 		t->n += (size_t)snprintf(t->got + t->n, sizeof(t->got) - t->n,
@@ -36,14 +36,14 @@ replay_is(
 	struct error err;
 
 	arena_init(&t.arena);
-	metrics_init(&t.metrics, &t.arena, TEST_TICKS, 1000, 25000);
+	samples_init(&t.samples, &t.arena, TEST_TICKS, 1000, 25000);
 	assert_int_equal(
 	    cond_parse(&t.arena, str_of(cond), 3600000, &c, &err), 0);
 	t.rule.cond = c;
 	for (; *in != '\0'; in = test_next(in)) {
-		if (test_tick(&t.metrics, in) != 0)
+		if (test_tick(&t.samples, in) != 0)
 			continue;
-		assert_int_equal(alert_step(&t.arena, &t.rule, &t.metrics,
+		assert_int_equal(alert_step(&t.arena, &t.rule, &t.samples,
 				     &t.alerts, &changes, &err),
 		    0);
 		for (uint32_t i = 0; i < changes.n; i++)

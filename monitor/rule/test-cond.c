@@ -11,10 +11,10 @@ static const char *const samples =
     "n{project=p}=400 n{project=q}=40\n";
 
 static void
-store(struct arena *a, struct metrics *m, const char *text)
+store(struct arena *a, struct samples *m, const char *text)
 {
 	arena_init(a);
-	metrics_init(m, a, TEST_TICKS, 1000, 25000);
+	samples_init(m, a, TEST_TICKS, 1000, 25000);
 	for (; *text != '\0'; text = test_next(text))
 		test_tick(m, text);
 }
@@ -42,7 +42,7 @@ vector_text(const struct vector *v, char out[512])
 static void
 comes_to(const char *text, const char *project, const char *want)
 {
-	struct metrics m;
+	struct samples m;
 	struct arena a;
 	struct cond *c;
 	struct vector v;
@@ -189,7 +189,7 @@ test_refusals(void **state)
 static void
 test_gaps(void **state)
 {
-	struct metrics m;
+	struct samples m;
 	struct arena a;
 	struct series *s;
 
@@ -210,15 +210,15 @@ test_gaps(void **state)
 static void
 test_clock(void **state)
 {
-	struct metrics m;
+	struct samples m;
 	struct arena a;
 	struct series *s;
 
 	(void)state;
 	store(&a, &m, "[1000] x=1\n[1010] x=2\n");
 	s = series_first(&m, STR("x"), STR(""));
-	assert_int_equal(test_tick(&m, "[1005] x=9\n"), METRICS_STALE);
-	assert_int_equal(test_tick(&m, "[1010] x=9\n"), METRICS_STALE);
+	assert_int_equal(test_tick(&m, "[1005] x=9\n"), SAMPLES_STALE);
+	assert_int_equal(test_tick(&m, "[1010] x=9\n"), SAMPLES_STALE);
 	assert_true(series_now(&m, s) == 2);
 	assert_int_equal(test_tick(&m, "[500] x=3\n"), 0); /* set back */
 	assert_true(series_now(&m, s) == 3);
@@ -229,13 +229,13 @@ test_clock(void **state)
 static void
 test_bounds(void **state)
 {
-	struct metrics m;
+	struct samples m;
 	struct arena a;
 	char line[64];
 
 	(void)state;
 	arena_init(&a);
-	metrics_init(&m, &a, 4, 10, 25000);
+	samples_init(&m, &a, 4, 10, 25000);
 	for (int i = 1; i <= 20; i++) {
 		snprintf(line, sizeof(line), "[%d] x{q=%d}=1 y=%d\n", i, i, i);
 		test_tick(&m, line);

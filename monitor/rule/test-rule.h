@@ -28,7 +28,7 @@ test_part(char **at, const char *ends)
 }
 
 static inline void
-test_value(struct metrics *m, char *text)
+test_value(struct samples *m, char *text)
 {
 	char *value = strrchr(text, '='), *open = strchr(text, '{');
 	struct label labels[SERIES_LABELS];
@@ -50,16 +50,16 @@ test_value(struct metrics *m, char *text)
 				    (struct label){ str_of(it), str_of(eq) };
 		}
 	}
-	metrics_set(m, str_of(text), project, labels, n, strtod(value, NULL));
+	samples_set(m, str_of(text), project, labels, n, strtod(value, NULL));
 }
 
 /* One line; its tick. 1: it was stale. */
 static inline int
-test_tick(struct metrics *m, const char *line)
+test_tick(struct samples *m, const char *line)
 {
 	char *copy = strndup(line, strcspn(line, "\n"));
 	char *at = strchr(copy, ']') + 1;
-	int r = metrics_tick(m, strtoll(copy + 1, NULL, 10) * 1000);
+	int r = samples_tick(m, strtoll(copy + 1, NULL, 10) * 1000);
 
 	for (char *it; r == 0 && (it = test_part(&at, " ")) != NULL;)
 		test_value(m, it);

@@ -5,18 +5,18 @@
 #include <stdio.h>
 
 static void
-samples(struct metrics *m, struct arena *a)
+samples(struct samples *m, struct arena *a)
 {
 	static const char *const projects[] = { "", "p", "q" };
 
-	metrics_init(m, a, 8, 100, 15000);
+	samples_init(m, a, 8, 100, 15000);
 	for (int tick = 1; tick <= 12; tick++) {
-		metrics_tick(m, tick * 5000);
+		samples_tick(m, tick * 5000);
 		for (int i = 0; i < 9; i++) {
 			struct label l = { STR("l"), { i % 2 ? "x" : "y", 1 } };
 			struct str project = str_of(projects[i % 3]);
 
-			metrics_set(m, i < 5 ? STR("a") : STR("b"), project, &l,
+			samples_set(m, i < 5 ? STR("a") : STR("b"), project, &l,
 			    i % 4 > 0, tick % (i + 2) * 1e3 - 500);
 		}
 	}
@@ -29,7 +29,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct alert_changes changes;
 	struct alerts alerts = { 0 };
 	struct alert_rule rule = { 0 };
-	struct metrics m;
+	struct samples m;
 	struct arena a;
 	struct cond *c;
 	struct error err;

@@ -13,7 +13,7 @@ insert into expected (tab, op, members, service)
       then 'admin' else 'viewer' end, true
   from unnest(array['projects', 'members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
     'run_events', 'logs', 'channels', 'recent_logs', 'counters', 'audit_log', 'service_tokens',
-    'secrets', 'webhook_bodies']) t;
+    'secrets', 'webhook_bodies', 'queue_metrics', 'queue_metrics_minute']) t;
 insert into expected values ('meshhook.workers', 'select', 'nobody', true);
 
 insert into expected values
@@ -161,6 +161,13 @@ insert into calls values
   ($$select meshhook_engine.goodbye((select id from target))$$, '{worker, gateway, monitor}'),
   ($$select meshhook_engine.ensure_partitions()$$, '{worker, monitor}'),
   ($$select meshhook_engine.compact_counters()$$, '{worker, monitor}'),
+  ($$select meshhook.explain((select id from a_run))$$, '{owner, admin, editor, viewer, service_role}'),
+  ($$select meshhook_engine.explain((select id from a_run))$$, '{service_role}'),
+  ($$select meshhook_engine.tick((select id from target), '1 s')$$, '{monitor}'),
+  ($$select meshhook_engine.lead((select id from target), '1 s')$$, '{monitor}'),
+  ($$select meshhook_engine.step_down((select id from target))$$, '{monitor}'),
+  ($$select meshhook_engine.metric_days()$$, '{monitor}'),
+  ($$select meshhook_engine.drop_metric_days()$$, '{monitor}'),
   ($$select meshhook_engine.load_version((select id from target))$$, '{worker}'),
   ($$select meshhook_engine.claim(1, 1000)$$, '{worker}'),
   ($$select meshhook_engine.endpoint_lookup('test-alpha', 'in')$$, '{gateway}');

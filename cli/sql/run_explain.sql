@@ -1,0 +1,1 @@
+select meshhook_engine.explain($1::uuid)::text as record

@@ -1,0 +1,350 @@
+-- Queue health: who leads among the monitors, what a tick measures, and what is kept of it.
+--
+-- A tick costs the same whatever the depth: lengths come from counters or stop at a bound, ages
+-- from the first entry of an index. Nothing here walks a deep table.
+
+-- Leading ------------------------------------------------------------------------------------
+
+-- One monitor leads. The fence grows with every change of hands; what a leader writes carries it,
+-- so that one that was stopped and goes on writes nothing. A lease is on the database's clock.
+create table meshhook_engine.leader (
+  singleton boolean primary key default true check (singleton),
+  holder uuid,
+  fence bigint not null default 0,
+  until timestamptz not null default '-infinity'
+) with (fillfactor = 10);
+insert into meshhook_engine.leader default values;
+comment on table meshhook_engine.leader is 'One row: which monitor leads, until when, and the number of its reign.';
+
+create function meshhook_engine.lead(p_holder uuid, p_ttl interval) returns bigint
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_fence bigint;
+begin
+  perform set_config('synchronous_commit', 'off', true); -- a lost lease is only shorter
+  update meshhook_engine.leader l
+     set fence = case when l.holder = p_holder and l.until > clock_timestamp() then l.fence else l.fence + 1 end,
+         holder = p_holder, until = clock_timestamp() + p_ttl
+   where l.singleton and (l.holder is not distinct from p_holder or l.until <= clock_timestamp())
+  returning l.fence into v_fence;
+  return v_fence;
+end $$;
+comment on function meshhook_engine.lead(uuid, interval) is
+  'Lead for so long, or go on leading; the fence of this reign, or null while another leads. Whoever let its lease run out gets a new fence.';
+
+create function meshhook_engine.step_down(p_holder uuid) returns void
+language sql security definer set search_path = ''
+begin atomic
+  update meshhook_engine.leader set until = '-infinity' where holder = p_holder;
+end;
+comment on function meshhook_engine.step_down(uuid) is 'A leader ends in order: the next one need not wait.';
+
+create function meshhook_engine.check_fence(p_fence bigint) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from meshhook_engine.leader l
+    where l.fence = p_fence and l.until > clock_timestamp() for share;
+  if not found then
+    raise exception 'another monitor leads' using errcode = 'MH002';
+  end if;
+end $$;
+comment on function meshhook_engine.check_fence(bigint) is
+  'MH002 unless this is the fence of the monitor that leads; keeps it from changing hands until the transaction ends.';
+
+-- What is kept -------------------------------------------------------------------------------
+
+-- A row a tick for the installation (project_id null) and for each project that has something to
+-- say. data: a metric's value, or for labelled ones an object of them: {"queue_visible": 3,
+-- "oldest_age": {"work": 0.2, "backlog": 12}}. Fine rows are kept for a day, minutes for 30.
+create table meshhook.queue_metrics (
+  at timestamptz not null,
+  project_id uuid,
+  data jsonb not null
+) partition by range (at);
+create index queue_metrics_of on meshhook.queue_metrics (project_id, at);
+create table meshhook.queue_metrics_minute (
+  at timestamptz not null,
+  project_id uuid,
+  data jsonb not null
+) partition by range (at);
+create index queue_metrics_minute_of on meshhook.queue_metrics_minute (project_id, at);
+comment on table meshhook.queue_metrics is 'Queue health by tick, for a day; project_id is null for the installation.';
+comment on table meshhook.queue_metrics_minute is 'Queue health by minute, for 30 days: the mean of what is a level, the last of what is a count (..._total).';
+
+create function meshhook_engine.metric_days(p_ahead int default 2) returns int
+language plpgsql security definer set search_path = '' set client_min_messages = 'warning' as $$
+declare
+  v_day date;
+  v_kind text; v_part text; v_from timestamptz;
+  v_made int := 0;
+begin
+  for v_day in select (now() at time zone 'UTC')::date + n from generate_series(-1, p_ahead) n loop
+    foreach v_kind in array array['queue_metrics', 'queue_metrics_minute'] loop
+      v_part := format('meshhook_engine.%I', v_kind || '_' || to_char(v_day, 'YYYYMMDD'));
+      continue when to_regclass(v_part) is not null;
+      v_from := v_day::timestamp at time zone 'UTC';
+      execute format('create table %s (like meshhook.%I including all)', v_part, v_kind);
+      execute format('alter table %s enable row level security', v_part);
+      execute format('revoke all on %s from public, anon, authenticated, service_role', v_part);
+      execute format('comment on table %s is %L', v_part, v_kind || ' of ' || v_day);
+      execute format('alter table meshhook.%I attach partition %s for values from (%L) to (%L)',
+        v_kind, v_part, v_from, v_from + interval '1 day');
+      v_made := v_made + 1;
+    end loop;
+  end loop;
+  return v_made;
+end $$;
+comment on function meshhook_engine.metric_days(int) is
+  'Make the partitions of metrics for yesterday, today and so many days ahead that are missing.';
+
+create function meshhook_engine.drop_metric_days() returns int
+language plpgsql security definer set search_path = '' set lock_timeout = '2s' as $$
+declare
+  v_part record;
+  v_dropped int := 0;
+begin
+  for v_part in
+    select c.relname, p.relname as parent, to_date(right(c.relname, 8), 'YYYYMMDD') as day
+      from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+     where i.inhparent in ('meshhook.queue_metrics'::regclass, 'meshhook.queue_metrics_minute'::regclass)
+     order by 3
+  loop
+    continue when v_part.day >= (now() at time zone 'UTC')::date
+      - case v_part.parent when 'queue_metrics' then 1 else 30 end;
+    execute format('drop table meshhook_engine.%I', v_part.relname);
+    v_dropped := v_dropped + 1;
+  end loop;
+  return v_dropped;
+end $$;
+comment on function meshhook_engine.drop_metric_days() is
+  'Drop the days of metrics that are over their time: 1 day by tick, 30 days by minute.';
+
+select meshhook_engine.metric_days();
+
+create function meshhook_engine.roll_up_metrics(p_fence bigint) returns int
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_from timestamptz; v_to timestamptz := date_trunc('minute', now());
+  v_rows int;
+begin
+  perform meshhook_engine.check_fence(p_fence);
+  select coalesce(max(m.at) + interval '1 minute', v_to - interval '1 hour') into v_from
+    from meshhook.queue_metrics_minute m where m.project_id is null and m.at > v_to - interval '1 day';
+  v_to := least(v_to, v_from + interval '1 hour'); -- a long pause is made up for step by step
+  insert into meshhook.queue_metrics_minute (at, project_id, data)
+  select x.minute, x.project_id, jsonb_object_agg(x.metric, x.value)
+    from (select p.minute, p.project_id, p.metric,
+                 case when bool_and(p.label is null) then to_jsonb(max(p.value))
+                      else jsonb_object_agg(coalesce(p.label, ''), p.value) end as value
+            from (select date_trunc('minute', m.at) as minute, m.project_id, d.key as metric, l.key as label,
+                         round((case when d.key like '%\_total' then max(l.value::text::numeric)
+                                     else avg(l.value::text::numeric) end), 6) as value
+                    from meshhook.queue_metrics m, jsonb_each(m.data) d, lateral (
+                           select null::text as key, d.value where jsonb_typeof(d.value) = 'number'
+                           union all
+                           select e.key, e.value from jsonb_each(case when jsonb_typeof(d.value) = 'object'
+                             then d.value else '{}' end) e where jsonb_typeof(e.value) = 'number') l
+                   where m.at >= v_from and m.at < v_to
+                   group by 1, 2, 3, 4) p
+           group by 1, 2, 3) x
+   group by 1, 2;
+  get diagnostics v_rows = row_count;
+  return v_rows;
+end $$;
+comment on function meshhook_engine.roll_up_metrics(bigint) is
+  'Make minutes of the ticks that are over: the mean of levels, the last of counts. At most an hour at a time; the number of rows.';
+
+-- A tick -------------------------------------------------------------------------------------
+
+-- The first entry that is ready, in the order of a queue's lanes; its age is how long it has
+-- been in the queue. The index is entered at the floor: before it lie only dead entries.
+create function meshhook_engine.probe_queue(p_now timestamptz)
+returns table (metric text, label text, label_value text, value float8)
+language sql stable set search_path = ''
+set enable_seqscan = off as $$
+  with q as materialized (
+    select (select count(*) from (select from pgmq.q_mh_work w where w.vt <= p_now limit 10001) x) as visible,
+           (select count(*) from (select from pgmq.q_mh_work w where w.vt > p_now limit 10001) x) as flight,
+           (select count(*) from (select from pgmq.q_mh_dead limit 10001) x) as dead,
+           (select count(*) from (select from meshhook_engine.timers limit 10001) x) as delayed,
+           (select greatest(c.reltuples, 0)::bigint from pg_catalog.pg_class c
+             where c.oid = 'meshhook_engine.timers'::regclass) as timers_estimate,
+           (select extract(epoch from p_now - min(w.enqueued_at)) from (select w.enqueued_at
+              from pgmq.q_mh_work w where w.vt <= p_now order by w.vt limit 100) w) as work_age,
+           (select extract(epoch from p_now - t.due_at) from meshhook_engine.timers t
+             where t.due_at <= p_now order by t.due_at limit 1) as timer_age)
+  select m.* from q, lateral (values
+    ('queue_visible', null, null, q.visible::float8),
+    ('queue_in_flight', null, null, q.flight),
+    ('dead_letters', null, null, q.dead),
+    ('queue_delayed', null, null, case when q.delayed > 10000 then greatest(q.delayed, q.timers_estimate) else q.delayed end),
+    ('oldest_age', 'queue', 'work', coalesce(q.work_age, 0)),
+    ('oldest_age', 'queue', 'timers', coalesce(q.timer_age, 0))) m
+$$;
+comment on function meshhook_engine.probe_queue is
+  'The queue''s own metrics: lengths exact up to 10,000, ages in seconds.';
+
+-- By project: what its counters and its share of the queue say. Those without any news for an
+-- hour are left out, and beyond 500 the quietest.
+create function meshhook_engine.probe_projects(p_now timestamptz)
+returns table (metric text, project uuid, label text, label_value text, value float8)
+language sql stable set search_path = '' as $$
+  with busy as materialized (
+    select c.project_id from meshhook.counters c group by c.project_id
+    having max(c.updated_at) > p_now - interval '1 hour'
+     order by max(c.updated_at) desc limit 500),
+  c as materialized (
+    select c.project_id, c.metric, c.value from meshhook.counters c join busy using (project_id)),
+  waiting as materialized (
+    select b.project_id, f.message from busy b, lateral (
+      select x.message from meshhook_engine.backlog x where x.project_id = b.project_id
+       order by x.priority, x.id limit 1) f)
+  select 'queue_length', a.project_id, null, null, greatest(sum(a.queued), 0)::float8
+    from meshhook_engine.admission a join busy using (project_id) group by a.project_id
+  union all
+  select 'queue_backlog', c.project_id, null, null, greatest(c.value, 0) from c where c.metric = 'backlog'
+  union all
+  select 'oldest_age', w.project_id, 'queue', 'backlog',
+         extract(epoch from p_now - meshhook_engine.uuid7_time((w.message ->> 'r')::uuid)) from waiting w
+  union all
+  select m.metric, c.project_id, null, null, sum(c.value)::float8
+    from c join (values ('arrivals_total', 'run.started'), ('steps_total', 'step.succeeded'),
+        ('steps_total', 'step.failed'), ('step_failures_total', 'step.failed'), 
+        ('runs_failed_total', 'run.failed'), ('runs_abandoned_total', 'run.abandoned'),
+        ('log_lines_total', 'log.lines'), ('broadcasts_total', 'broadcast.sent'),
+        ('broadcast_failures_total', 'broadcast.failed')) m(metric, counter) on m.counter = c.metric
+   group by 1, 2
+  union all
+  -- a timer is set for a delay, which says step.waiting, or for a retry
+  select 'retries_total', c.project_id, null, null,
+         greatest(sum(case c.metric when 'timer.set' then c.value else -c.value end), 0)::float8
+    from c where c.metric in ('timer.set', 'step.waiting') group by 2
+  union all
+  select 'runs_ended_total', c.project_id, 'status', substr(c.metric, 5), c.value::float8
+    from c where c.metric in ('run.succeeded', 'run.failed', 'run.cancelled')
+  union all
+  select 'runs_running', c.project_id, null, null,
+         greatest(sum(case c.metric when 'run.started' then c.value else -c.value end), 0)::float8
+    from c where c.metric in ('run.started', 'run.succeeded', 'run.failed', 'run.cancelled') group by 2
+$$;
+comment on function meshhook_engine.probe_projects is
+  'Metrics by project, from counters and the first entry of its backlog. At most 500 projects, those with the newest news.';
+
+-- Who keeps the database from removing what is dead, and by how much.
+create function meshhook_engine.xmin_holders()
+returns table (kind text, name text, age bigint, seconds float8, detail text)
+language sql stable set search_path = '' as $$
+  select x.* from (
+    select 'session', a.pid::text, age(coalesce(a.backend_xmin, a.backend_xid))::bigint,
+           extract(epoch from clock_timestamp() - a.xact_start)::float8,
+           concat_ws(' ', a.usename, nullif(a.application_name, ''), a.state)
+      from pg_catalog.pg_stat_activity a
+     where (a.backend_xmin is not null or a.backend_xid is not null)
+       and a.xact_start < clock_timestamp() - interval '5 seconds' and a.pid <> pg_backend_pid()
+    union all
+    select 'slot', s.slot_name::text, greatest(age(s.xmin), age(s.catalog_xmin))::bigint, null,
+           case when s.active then 'active' else 'nobody reads it' end
+             || ', keeps ' || pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn))
+      from pg_catalog.pg_replication_slots s
+     where s.xmin is not null or s.catalog_xmin is not null or s.restart_lsn is not null
+    union all
+    select 'prepared', p.gid, age(p.transaction)::bigint,
+           extract(epoch from clock_timestamp() - p.prepared)::float8, p.owner::text
+      from pg_catalog.pg_prepared_xacts p) x(kind, name, age, seconds, detail)
+   order by x.age desc nulls last limit 10
+$$;
+comment on function meshhook_engine.xmin_holders is
+  'What holds the oldest snapshots: sessions by pid, replication slots by name, prepared transactions by gid; age in transactions.';
+
+create function meshhook_engine.probe_database(p_now timestamptz)
+returns table (metric text, label text, label_value text, value float8)
+language sql stable set search_path = '' as $$
+  with held as materialized (select * from meshhook_engine.xmin_holders()),
+  hot(name) as (values ('pgmq.q_mh_work'), ('pgmq.q_mh_dead'), ('meshhook.runs'), ('meshhook.steps'),
+    ('meshhook_engine.timers'), ('meshhook_engine.backlog'), ('meshhook_engine.counter_deltas'))
+  select 'xmin_age_seconds', h.kind, h.name, h.seconds from held h where h.seconds is not null
+  union all
+  select 'xmin_age', h.kind, h.name, h.age::float8 from held h
+  union all
+  select 'slot_idle', 'slot', h.name, 1 from held h where h.kind = 'slot' and h.detail not like 'active%'
+  union all
+  select x.metric, 'table', h.name, x.value
+    from hot h, lateral (select pg_stat_get_dead_tuples(h.name::regclass)::float8,
+                                pg_table_size(h.name::regclass)::float8) s(dead, bytes),
+         lateral (values ('dead_tuples', s.dead), ('table_bytes', s.bytes)) x(metric, value)
+  union all
+  select 'database_bytes', null, null, pg_catalog.pg_database_size(current_database())::float8
+   where extract(second from p_now) < 10 -- it asks the file system about every file
+  union all
+  select 'wal_bytes_total', null, null, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8
+  union all
+  select 'pg_connections', null, null, count(*)::float8 from pg_catalog.pg_stat_activity
+   where backend_type = 'client backend'
+  union all
+  select 'pg_connections_used', null, null, count(*)::float8 / current_setting('max_connections')::int
+    from pg_catalog.pg_stat_activity where backend_type = 'client backend'
+  union all
+  select 'notify_queue', null, null, pg_catalog.pg_notification_queue_usage()
+  union all
+  select 'workers_alive', 'kind', k.kind, count(w.id)::float8
+    from (values ('worker'), ('gateway'), ('monitor')) k(kind)
+    left join meshhook.workers w on w.kind = k.kind and w.seen_at > p_now - interval '40 seconds'
+   group by k.kind
+  union all
+  select 'worker_load', null, null, coalesce(sum((w.info ->> 'held')::float8), 0)
+    from meshhook.workers w where w.kind = 'worker' and w.seen_at > p_now - interval '40 seconds'
+  union all
+  select 'sse_connections', null, null, coalesce(sum((w.info ->> 'streams')::float8), 0)
+    from meshhook.workers w where w.kind = 'gateway' and w.seen_at > p_now - interval '40 seconds'
+  union all
+  select 'partitions_ahead', 'table', p.name, (count(*) filter (
+           where to_date(right(c.relname, 7), 'YYYY_MM') > p_now at time zone 'UTC'))::float8
+    from (values ('run_events'), ('logs')) p(name)
+    join pg_catalog.pg_inherits i on i.inhparent = ('meshhook.' || p.name)::regclass
+    join pg_catalog.pg_class c on c.oid = i.inhrelid group by p.name
+$$;
+comment on function meshhook_engine.probe_database is
+  'What the database itself and the processes say: holders of old snapshots, dead rows, sizes in bytes, WAL, connections, heartbeats, partitions ahead.';
+
+-- One statement does all that a tick asks of the database: lead or go on leading, fold the
+-- counters, measure, keep. The rows are what was measured; none: another leads.
+create function meshhook_engine.tick(p_holder uuid, p_ttl interval)
+returns table (fence bigint, at timestamptz, metric text, project uuid, label text, label_value text,
+  value float8)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock_timestamp();
+  v_fence bigint := meshhook_engine.lead(p_holder, p_ttl);
+  v_metric text[]; v_project uuid[]; v_label text[]; v_label_value text[]; v_value float8[];
+begin
+  if v_fence is null then
+    return;
+  end if;
+  perform meshhook_engine.compact_counters();
+  select array_agg(x.metric), array_agg(x.project), array_agg(x.label), array_agg(x.label_value),
+         array_agg(x.value)
+    into v_metric, v_project, v_label, v_label_value, v_value
+    from (select q.metric, null::uuid as project, q.label, q.label_value, q.value
+            from meshhook_engine.probe_queue(v_now) q
+          union all
+          select p.metric, p.project, p.label, p.label_value, p.value
+            from meshhook_engine.probe_projects(v_now) p
+          union all
+          select d.metric, null, d.label, d.label_value, d.value
+            from meshhook_engine.probe_database(v_now) d) x
+   where x.value is not null;
+  insert into meshhook.queue_metrics (at, project_id, data)
+    select v_now, y.project, jsonb_object_agg(y.metric, y.value)
+      from (select x.project, x.metric, case when bool_and(x.label is null) then to_jsonb(max(x.value))
+                     else jsonb_object_agg(coalesce(x.label_value, ''), x.value) end as value
+              from unnest(v_metric, v_project, v_label, v_label_value, v_value)
+                   x(metric, project, label, label_value, value)
+             group by 1, 2) y
+     group by y.project;
+  return query select v_fence, v_now, x.*
+    from unnest(v_metric, v_project, v_label, v_label_value, v_value)
+         x(metric, project, label, label_value, value);
+end $$;
+comment on function meshhook_engine.tick(uuid, interval) is
+  'A monitor''s tick: leads for p_ttl or goes on leading, measures, and keeps what was measured in queue_metrics. No rows: another leads. Labels: one at most beside the project.';

@@ -1,0 +1,29 @@
+#pragma once
+/* What the parts of the monitor share. */
+#include "core/loop.h"
+#include "core/uuid.h"
+#include "monitor/monitor.h"
+#include "monitor/rule/series.h"
+#include "monitor/upkeep.h"
+#include "supabase/client/db.h"
+
+struct monitor {
+	const struct monitor_options *o;
+	struct loop *loop;
+	struct db *db;
+	struct loop_signal *term, *interrupt;
+	struct loop_timer *tick, *lead, *beat, *late;
+	struct uuid id;
+	int serving;   /* connected to a schema that fits */
+	int ticking;   /* a tick is under way */
+	int leading;   /* asked to lead */
+	int64_t fence; /* of the reign; 0: another leads */
+	int ending;
+	struct arena store; /* of samples; anew when it is full */
+	struct samples samples;
+	struct upkeep upkeep;
+};
+
+/* A tick's answer came: sample, judge, record. samples.c */
+void monitor_sampled(struct monitor *m, struct rows *rows);
+void samples_reset(struct monitor *m);

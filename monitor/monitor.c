@@ -1,0 +1,273 @@
+#include "monitor/monitor.h"
+#include "core/harden.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "monitor/monitor-impl.h"
+#include "monitor/monitor-sql.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	SCHEMA_NEEDED = 1,
+	PROGRAM_LEVEL = 1,
+	HEARTBEAT_MS = 15000,
+	GOODBYE_MS = 2000,
+	LEASE_PARTS = 4, /* asked so often in a lease's time */
+	EXIT_CONFIG = 78,
+};
+
+static void
+ignored(void *arg, struct rows *rows, const struct error *err)
+{
+	(void)arg;
+	(void)rows;
+	if (err != NULL)
+		log_debug("monitor.heartbeat", E_(err));
+}
+
+static void
+beat(void *arg)
+{
+	struct monitor *m = arg;
+	char host[65] = "";
+	struct error err;
+
+	gethostname(host, sizeof(host) - 1);
+	if (m->serving)
+		db_call(m->db, &sql_monitor_heartbeat, ignored, NULL, &err,
+		    db_uuid(&m->id), db_text(host), db_int4((int)getpid()),
+		    db_text(MESHHOOK_VERSION), db_bool(m->ending),
+		    db_jsonb(m->fence != 0 ? STR("{\"leads\": true}")
+					   : STR("{\"leads\": false}")));
+}
+
+/* Who leads has changed, as far as we can tell. */
+static void
+reign(struct monitor *m, int64_t fence)
+{
+	if (m->fence == fence)
+		return;
+	m->fence = fence;
+	if (fence == 0) {
+		log_info("monitor.standby");
+		return;
+	}
+	log_info("monitor.leads", I_("fence", fence));
+	samples_reset(m);
+	memset(&m->upkeep.due_ms, 0, sizeof(m->upkeep.due_ms));
+}
+
+static void
+ticked(void *arg, struct rows *rows, const struct error *err)
+{
+	struct monitor *m = arg;
+
+	m->ticking = 0;
+	if (err != NULL) {
+		if (err->fault != FAULT_RETRY)
+			log_warn("monitor.tick_failed", E_(err));
+		return; /* the lease may be gone: the next tick tells */
+	}
+	if (rows->n == 0) {
+		reign(m, 0);
+		return;
+	}
+	reign(m, rows_int(rows, 0, "fence"));
+	monitor_sampled(m, rows);
+	upkeep_step(m);
+}
+
+/* One at a time: a database that is slow is not asked more often. */
+static void
+tick(void *arg)
+{
+	struct monitor *m = arg;
+	struct error err;
+
+	if (!m->serving || m->ticking || m->ending || m->fence == 0)
+		return;
+	m->ticking = db_call(m->db, &sql_tick, ticked, m, &err, db_uuid(&m->id),
+			 db_int8(m->o->lease_ms)) == 0;
+}
+
+static void
+led(void *arg, struct rows *rows, const struct error *err)
+{
+	struct monitor *m = arg;
+	int new_reign;
+
+	m->leading = 0;
+	if (err != NULL || m->ending)
+		return;
+	new_reign = m->fence == 0;
+	reign(m, rows_null(rows, 0, "fence") ? 0 : rows_int(rows, 0, "fence"));
+	if (new_reign)
+		tick(m);
+}
+
+/* Lead, or go on leading, apart from ticks, which may take their time. */
+static void
+lead(void *arg)
+{
+	struct monitor *m = arg;
+	struct error err;
+
+	if (m->serving && !m->leading && !m->ending)
+		m->leading = db_call(m->db, &sql_lead, led, m, &err,
+				 db_uuid(&m->id), db_int8(m->o->lease_ms)) == 0;
+}
+
+static void
+give_up(struct monitor *m, const struct error *err)
+{
+	log_error("monitor.config", E_(err));
+	loop_stop(m->loop, EXIT_CONFIG);
+}
+
+static void
+schema_seen(void *arg, struct rows *rows, const struct error *cause)
+{
+	struct monitor *m = arg;
+	struct error err;
+
+	if (cause != NULL && cause->fault == FAULT_RETRY)
+		return; /* the next connection asks again */
+	if (cause != NULL) {
+		fail(&err, FAULT_CONFIG, cause->code,
+		    "the schema of MeshHook is not there, or not for this "
+		    "role: run \"supabase db push\" (%.200s)",
+		    cause->text);
+		give_up(m, &err);
+		return;
+	}
+	if (rows->n == 0 || rows_int(rows, 0, "version") < SCHEMA_NEEDED ||
+	    rows_int(rows, 0, "oldest_program") > PROGRAM_LEVEL) {
+		fail(&err, FAULT_CONFIG, "SCHEMA",
+		    "the schema has version %lld, this program needs %d: run "
+		    "\"supabase db push\", or another release of this program",
+		    rows->n > 0 ? (long long)rows_int(rows, 0, "version") : 0,
+		    SCHEMA_NEEDED);
+		give_up(m, &err);
+		return;
+	}
+	m->serving = 1;
+	log_info("monitor.ready", S_("database", db_where(m->db)));
+	beat(m);
+	lead(m);
+}
+
+static void
+db_changed(void *arg, enum db_state state, const struct error *cause)
+{
+	struct monitor *m = arg;
+	struct error err;
+
+	m->serving = 0;
+	if (state == DB_READY)
+		db_call(m->db, &sql_monitor_schema, schema_seen, m, &err);
+	else if (cause != NULL)
+		log_warn("db.lost", E_(cause));
+}
+
+static void
+said_goodbye(void *arg, struct rows *rows, const struct error *err)
+{
+	struct monitor *m = arg;
+
+	(void)rows;
+	if (err != NULL)
+		log_debug("monitor.goodbye", E_(err));
+	loop_stop(m->loop, 0);
+}
+
+static void
+too_late(void *arg)
+{
+	struct monitor *m = arg;
+
+	loop_stop(m->loop, 0); /* the lease ends by itself */
+}
+
+static void
+told_to_end(void *arg, int signo)
+{
+	struct monitor *m = arg;
+	struct error err;
+
+	if (m->ending) { /* told twice: at once */
+		loop_stop(m->loop, 128 + signo);
+		return;
+	}
+	m->ending = 1;
+	log_info("monitor.ending", I_("signal", signo));
+	loop_timer_set(m->late, GOODBYE_MS);
+	if (!m->serving ||
+	    db_call(m->db, &sql_monitor_goodbye, said_goodbye, m, &err,
+		db_uuid(&m->id)) < 0)
+		loop_stop(m->loop, 0);
+}
+
+static int
+start(struct monitor *m, struct error *err)
+{
+	struct db_options db = { .url = m->o->db_url,
+		.application_name = "meshhook monitor",
+		.on_state = db_changed,
+		.arg = m };
+
+	m->loop = loop_new(err);
+	if (m->loop == NULL)
+		return -1;
+	samples_reset(m);
+	m->tick = loop_timer_new(m->loop, tick, m);
+	m->lead = loop_timer_new(m->loop, lead, m);
+	m->beat = loop_timer_new(m->loop, beat, m);
+	m->late = loop_timer_new(m->loop, too_late, m);
+	m->term = loop_signal_start(m->loop, SIGTERM, told_to_end, m);
+	m->interrupt = loop_signal_start(m->loop, SIGINT, told_to_end, m);
+	m->db = db_new(m->loop, &db, err);
+	if (m->db == NULL)
+		return -1;
+	loop_timer_every(m->tick, m->o->interval_ms);
+	loop_timer_every(m->lead, m->o->lease_ms / LEASE_PARTS);
+	loop_timer_every(m->beat, HEARTBEAT_MS);
+	return 0;
+}
+
+static void
+end(struct monitor *m)
+{
+	if (m->loop == NULL)
+		return;
+	m->db = db_free(m->db);
+	loop_signal_stop(m->term);
+	loop_signal_stop(m->interrupt);
+	loop_timer_free(m->tick);
+	loop_timer_free(m->lead);
+	loop_timer_free(m->beat);
+	loop_timer_free(m->late);
+	m->loop = loop_free(m->loop);
+	arena_deinit(&m->store);
+}
+
+int
+monitor_main(const struct monitor_options *options)
+{
+	struct monitor m = { .o = options };
+	struct error err = { 0 };
+	int code;
+
+	harden_process();
+	uuid_random(&m.id);
+	if (start(&m, &err) < 0) {
+		log_error("monitor.start", E_(&err));
+		code = err.fault == FAULT_CONFIG ? EXIT_CONFIG : 1;
+	} else {
+		code = loop_run(m.loop);
+	}
+	end(&m);
+	log_info("monitor.ended", I_("code", code));
+	return code;
+}

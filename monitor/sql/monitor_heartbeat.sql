@@ -1,0 +1,2 @@
+-- $1 id, $2 host, $3 pid, $4 version, $5 draining, $6 info
+select meshhook_engine.heartbeat($1, 'monitor', $2, $3, $4, $5, $6)

@@ -1,0 +1,1 @@
+select meshhook_engine.ensure_partitions() as done

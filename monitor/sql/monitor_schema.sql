@@ -1,0 +1,1 @@
+select version, oldest_program from meshhook_engine.schema_info()

@@ -1,0 +1,1 @@
+select meshhook_engine.roll_up_metrics($1) as done
