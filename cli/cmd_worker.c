@@ -26,8 +26,9 @@ cmd_worker(struct cli *cli, struct error *err)
 
 static const struct opt opts[] = {
 	{ .name = "drain",
-	    .help = "exit 0 when nothing is left to do: no message waits, no "
-		    "timer is set" },
+	    .help = "exit 0 when nothing is left to do: no message waits or "
+		    "is in any worker's hands, no delay or retry is due "
+		    "within a minute" },
 	{ .name = NULL },
 };
 static const struct example examples[] = {

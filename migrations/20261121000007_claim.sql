@@ -256,3 +256,13 @@ begin
 end $$;
 comment on function meshhook_engine.release is
   'Gives leases back unused (parallel arrays: message, the vt it was given): ready at once, the delivery isn''t counted. How many were still held.';
+
+-- Is anything left that a worker would have to do? What others hold counts: it may come back.
+create function meshhook_engine.left_to_do(p_within_ms int)
+returns boolean language sql stable security definer set search_path = '' as $$
+  select exists (select from pgmq.q_mh_work) or exists (select from meshhook_engine.backlog)
+    or exists (select from meshhook_engine.timers t
+                where t.due_at <= clock_timestamp() + p_within_ms * interval '1 millisecond')
+$$;
+comment on function meshhook_engine.left_to_do is
+  'Whether the queue (what workers hold included) or the backlog holds anything, or a timer is due within p_within_ms.';

@@ -199,19 +199,37 @@ test('leases of long calls are extended', { timeout: 60000 }, async () => {
   } finally { await w.close(); }
 });
 
-test('--drain carries out what there is, timers too, and ends', { timeout: 60000 }, async () => {
+test('--drain carries out what there is, timers that are due soon too, and ends', { timeout: 60000 }, async () => {
   const w = await World.open('empty');
-  // what earlier suites left for some other day would have to be waited for
-  const c0 = await admin(w);
-  await c0.query('delete from meshhook_engine.timers');
-  await c0.end();
   try {
     w.publish(flow('waits', { id: 'wait', type: 'delay', for: '300ms' }, log('b')));
+    w.publish(flow('sleeps', { id: 'wait', type: 'delay', for: '24h' }, log('b')));
     const ids = [];
     for (let i = 0; i < 5; i++) ids.push(await w.start('waits'));
+    const tomorrow = await w.start('sleeps');
     const c = w.spawn(['worker', '--drain']);
     assert.equal((await c.over).code, 0);
     for (const id of ids) assert.equal((await run(w, id)).status, 'succeeded');
+    assert.equal((await run(w, tomorrow)).status, 'running');
+    await w.db.query("select meshhook.cancel_run($1, 'test')", [tomorrow]);
+  } finally { await w.close(); }
+});
+
+test('--drain does not end while what another worker holds may come back', { timeout: 60000 }, async () => {
+  const w = await World.open('others');
+  try {
+    await w.startTarget('--delay-ms', '1500');
+    w.publish(flow('slow', call(w.port), log('b')));
+    const id = await w.start('slow');
+    const first = w.worker();
+    await until('the call is out', () => w.requests().length === 1);
+    const c = w.spawn(['worker', '--drain']);
+    await until('it looks for work', async () => (await row(w,
+      'select count(*)::int as n from meshhook.workers where pid = $1', c.pid)).n === 1);
+    first.kill('SIGKILL');
+    assert.equal((await c.over).code, 0);
+    assert.equal((await run(w, id)).status, 'succeeded');
+    assert.equal(w.requests().length, 2);
   } finally { await w.close(); }
 });
 

@@ -140,6 +140,7 @@ struct worker {
 	int exit_code;
 	int serving;   /* connected, and the schema was found good */
 	int draining;  /* claims nothing more; 2: and gave back what it held */
+	int asking;    /* --drain: whether anything is left */
 	int connected; /* once: what is wrong now may pass */
 	int64_t began_us;
 

@@ -18,7 +18,12 @@
  * Draining claims nothing, gives back what was not begun, lets calls end until
  * the deadline, records them, and gives back the rest.
  */
-enum { EXIT_CONFIG = 78, DRAINED = 2, SETTLE_MS = 2000 };
+enum {
+	EXIT_CONFIG = 78,
+	DRAINED = 2,
+	SETTLE_MS = 2000,
+	DRAIN_TIMERS_MS = 60000, /* --drain waits for those due by then */
+};
 
 static const char *const work_channels[] = { "meshhook_work", NULL };
 
@@ -77,21 +82,41 @@ leave(struct worker *w)
 		stop(w, 0);
 }
 
+static int
+is_idle(const struct worker *w)
+{
+	return w->n_held == 0 && commits_out(w) == 0 && !w->poller.claiming;
+}
+
+static void
+left_answered(void *arg, struct rows *rows, const struct error *err)
+{
+	struct worker *w = arg;
+
+	w->asking = 0;
+	/* else the next claim that finds nothing asks again */
+	if (err == NULL && is_idle(w) && !w->poller.want &&
+	    !rows_bool(rows, 0, "left_to_do"))
+		leave(w);
+}
+
 void
 worker_check_over(struct worker *w)
 {
-	const struct poller *p = &w->poller;
+	struct error err;
 
-	if (w->n_held > 0 || commits_out(w) > 0 || p->claiming)
+	if (!is_idle(w))
 		return;
 	if (w->draining)
 		leave(w);
-	else if (!w->o.drain || !w->serving)
+	else if (!w->o.drain || !w->serving || w->asking)
 		return;
-	else if (!p->empty)
+	else if (!w->poller.empty)
 		poll_wake(w);
-	else if (!p->want && p->next_due_us == 0)
-		leave(w);
+	else if (!w->poller.want &&
+	    db_call(w->db, &sql_left_to_do, left_answered, w, &err,
+		db_int4(DRAIN_TIMERS_MS)) == 0)
+		w->asking = 1;
 }
 
 static void
