@@ -106,7 +106,8 @@ const uuid7 = () => {
 async function clean(db) {
   await db.query(`truncate meshhook.runs, meshhook.steps, meshhook.logs, meshhook_engine.timers,
     meshhook_engine.backlog, meshhook_engine.admission, meshhook_engine.counter_deltas,
-    meshhook.counters, meshhook_engine.deliveries, pgmq.q_mh_work, pgmq.q_mh_dead`);
+    meshhook.counters, meshhook_engine.deliveries, meshhook_engine.watched, meshhook_engine.watchers,
+    meshhook_engine.run_news, meshhook_engine.spent, pgmq.q_mh_work, pgmq.q_mh_dead`);
 }
 
 // A chain of n pure steps, each with an output of about 230 bytes, as in limit.sql.
