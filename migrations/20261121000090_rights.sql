@@ -48,6 +48,9 @@ begin
       push_workflow, remove_member, set_role, start_run, watch}'),
     ('service_role', 'meshhook_engine', '{cancel_run, log, project_id, purge_project, start_run,
       uuid7, watch}'),
+    -- streams of live logs
+    ('authenticated', 'meshhook_engine', '{attach}'),
+    ('meshhook_gateway', 'meshhook_engine', '{channels_under, members_still, tail}'),
     ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
       extend, flush_broadcasts, goodbye, heartbeat, left_to_do, load_version, purge_bodies,
       release, schema_info, use_secrets}'),

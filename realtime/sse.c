@@ -6,12 +6,6 @@
 static const char *const names[] = { "trace", "debug", "info", "warn", "error",
 	"fatal" };
 
-const char *
-sse_level_name(int level)
-{
-	return names[level < 1 ? 0 : level > 24 ? 5 : (level - 1) / 4];
-}
-
 int
 sse_level(struct str name)
 {
@@ -89,9 +83,8 @@ sse_log_line(struct buf *b, const struct sse_line *line)
 {
 	char ts[TIME_TEXT];
 
-	buf_addf(b, "{\"seq\":%lld,\"ts\":\"%s\",\"level\":\"%s\",\"message\":",
-	    (long long)line->seq, time_format(line->ts_ms, ts),
-	    sse_level_name(line->level));
+	buf_addf(b, "{\"seq\":%lld,\"ts\":\"%s\",\"level\":%d,\"message\":",
+	    (long long)line->seq, time_format(line->ts_ms, ts), line->level);
 	sse_json(b, line->message);
 	if (line->attrs.s != NULL) {
 		buf_adds(b, ",\"attrs\":");

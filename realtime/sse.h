@@ -27,9 +27,8 @@ struct sse_line {
 	struct str source; /* s NULL: the channel's own */
 };
 
-/* "trace", "debug", "info", "warn", "error", "fatal". */
-const char *sse_level_name(int level);
-/* The least level with that name, or a number of 1 to 24; -1: no such. */
+/* The least level with that name ("trace", "debug", "info", "warn", "error",
+ * "fatal"), or a number of 1 to 24; -1: no such. */
 int sse_level(struct str name);
 
 /* A string as JSON, quoted. */

@@ -1,0 +1,122 @@
+-- Live logs as a gateway serves them: who may follow what is asked as the user, then the gateway
+-- reads what is new in every channel that somebody follows.
+
+-- Lines arrive in the order of their time, nearly: what was written in the last seconds lies in
+-- the last blocks, and an index of a few pages finds them.
+create index logs_ts on meshhook.logs using brin (ts) with (pages_per_range = 16);
+
+create function meshhook_engine.attach(p_channels text[], p_since timestamptz default null)
+returns table (n int, channel text, project_id uuid, service text, resource text,
+  channel_id uuid, epoch int, last_seq bigint, final_seq bigint, start_seq bigint, error text,
+  at timestamptz)
+language plpgsql stable set search_path = '' as $$
+begin
+  return query
+  with asked as (
+    select t.n::int, t.c, split_part(t.c, ':', 2) as service, split_part(t.c, ':', 3) as project,
+      split_part(t.c, ':', 4) as resource, t.c ~ ('^logs:[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_-]{1,63}'
+        '(:([A-Za-z0-9_.-]{1,128}|\*))?$') as fits
+    from unnest(p_channels) with ordinality as t (c, n)
+  ), named as (
+    select a.*, p.id as project_id, case when a.service = 'run' and a.resource ~*
+      '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then a.resource::uuid end as run_id
+    from asked a left join lateral (
+      select p.id from meshhook.projects p where p.slug = a.project
+      union all
+      select p.id from meshhook.projects p where p.id = case when a.project ~*
+        '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then a.project::uuid end
+    ) p on a.fits
+  ), found as (
+    select a.*, coalesce(r.id, c.id) as id, coalesce(r.log_epoch, c.epoch) as log_epoch,
+      coalesce(r.log_seq, c.last_seq) as log_seq, r.final_log_seq
+    from named a
+    left join meshhook.runs r on r.id = a.run_id and r.project_id = a.project_id
+    left join meshhook.channels c on a.service <> 'run'
+      and (c.project_id, c.service, c.resource) = (a.project_id, a.service, a.resource)
+  )
+  select f.n, concat_ws(':', 'logs', f.service, f.project_id,
+      nullif(case when f.run_id is not null then f.run_id::text else f.resource end, '')),
+    f.project_id, f.service,
+    case when f.run_id is not null then f.run_id::text else f.resource end, f.id, f.log_epoch,
+    f.log_seq::bigint, f.final_log_seq::bigint,
+    case when p_since is not null and f.id is not null then coalesce((
+      select min(l.seq) - 1 from meshhook.logs l where l.channel_id = f.id and l.ts >= p_since),
+      f.log_seq) end,
+    case when not f.fits then 'malformed'
+      when f.project_id is null or f.service = 'run' and f.id is null and f.resource <> '*'
+        then 'unknown' end,
+    now()
+  from found f order by f.n;
+end
+$$;
+comment on function meshhook_engine.attach(text[], timestamptz) is
+  'Where channels stand, for whoever asks: a row each, in their order; the channel by its project''s id, or what is wrong with it; start_seq: the last line before p_since. A channel without a line, or with * for its resource, has no channel_id.';
+
+create function meshhook_engine.channels_under(p_projects uuid[], p_services text[],
+  p_resources text[], p_since timestamptz[], p_ids uuid[] default '{}')
+returns table (channel_id uuid, project_id uuid, service text, resource text, epoch int,
+  last_seq bigint, final_seq bigint, start_seq bigint, at timestamptz)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return query
+  select c.id, c.project_id, c.service, c.resource, c.epoch, c.last_seq, null::bigint,
+    coalesce((select min(l.seq) - 1 from meshhook.logs l
+      where l.channel_id = c.id and l.ts >= p.since), c.last_seq), now()
+  from unnest(p_projects, p_services, p_resources, p_since) as p (project, service, resource, since)
+  join meshhook.channels c on c.project_id = p.project and c.service = p.service
+    and (c.resource = p.resource or p.resource = '*' and c.resource <> '')
+  where p.service <> 'run' and (p_ids = '{}' or c.id = any (p_ids))
+  union all
+  select r.id, r.project_id, 'run', r.id::text, r.log_epoch, r.log_seq::bigint,
+    r.final_log_seq::bigint, l.first - 1, now()
+  from unnest(p_projects, p_services, p_since) as p (project, service, since)
+  join lateral (
+    select l.channel_id, min(l.seq) as first from meshhook.logs l
+    where l.ts >= p.since and l.project_id = p.project
+      and (p_ids = '{}' or l.channel_id = any (p_ids))
+    group by 1
+  ) l on true
+  join meshhook.runs r on r.id = l.channel_id and r.project_id = p.project
+  where p.service = 'run';
+end
+$$;
+comment on function meshhook_engine.channels_under(uuid[], text[], text[], timestamptz[], uuid[]) is
+  'The channels that patterns (project, service, resource or *) cover: of a service all, of runs those with a line since then. start_seq: the last line before that. p_ids: only among these, if any.';
+
+create function meshhook_engine.tail(p_ids uuid[], p_epochs int[], p_after bigint[], p_lines int)
+returns table (channel_id uuid, epoch int, last_seq bigint, final_seq bigint, seq bigint,
+  ts timestamptz, level smallint, message text, attrs jsonb, source text, at timestamptz)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return query
+  with asked as (
+    select * from unnest(p_ids, p_epochs, p_after) as t (id, epoch, after)
+  ), state as (
+    select a.*, r.log_epoch as now_epoch, r.log_seq::bigint as last, r.final_log_seq::bigint as final
+    from asked a join meshhook.runs r on r.id = a.id
+    union all
+    select a.*, c.epoch, c.last_seq, null
+    from asked a join meshhook.channels c on c.id = a.id
+  )
+  select s.id, s.now_epoch, s.last, s.final, l.seq, l.ts, l.level, l.message, l.attrs, l.source, now()
+  from state s left join lateral (
+    select l.seq, l.ts, l.level, l.message, l.attrs, l.source from meshhook.logs l
+    where l.channel_id = s.id and l.seq > s.after order by l.seq limit p_lines
+  ) l on s.last > s.after and s.now_epoch = s.epoch
+  where s.last <> s.after or s.now_epoch <> s.epoch or s.final is not null
+  order by s.id, l.seq;
+end
+$$;
+comment on function meshhook_engine.tail(uuid[], int[], bigint[], int) is
+  'What is new in channels behind (epoch, seq): up to p_lines lines each, in order; a row without a line where only the state is news. Nothing of a channel where nothing is.';
+
+create function meshhook_engine.members_still(p_users uuid[], p_projects uuid[])
+returns table (user_id uuid, project_id uuid)
+language sql stable security definer set search_path = ''
+begin atomic
+  select m.user_id, m.project_id
+  from unnest(p_users, p_projects) as t (u, p)
+  join meshhook.members m on m.user_id = t.u and m.project_id = t.p;
+end;
+comment on function meshhook_engine.members_still(uuid[], uuid[]) is
+  'Those of the pairs that are members now.';

@@ -1,0 +1,3 @@
+-- $1 projects, $2 services, $3 resources or *, $4 since when, $5 only among these channels, if any
+select channel_id, project_id, service, resource, epoch, last_seq, final_seq, start_seq, at
+from meshhook_engine.channels_under($1, $2, $3, $4, $5);
