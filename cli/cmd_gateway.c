@@ -35,6 +35,11 @@ cmd_gateway(struct cli *cli, struct error *err)
 	    .connections = (uint32_t)config_int(c, SETTING_GATEWAY_CONNECTIONS),
 	    .endpoint_rate = (uint32_t)config_int(c, SETTING_GATEWAY_RATE),
 	    .endpoint_burst = (uint32_t)config_int(c, SETTING_GATEWAY_BURST),
+	    .streams = (uint32_t)config_int(c, SETTING_GATEWAY_STREAMS),
+	    .streams_of_user =
+		(uint32_t)config_int(c, SETTING_GATEWAY_STREAMS_OF_USER),
+	    .streams_of_project =
+		(uint32_t)config_int(c, SETTING_GATEWAY_STREAMS_OF_PROJECT),
 	    .drain_ms = config_int(c, SETTING_GATEWAY_DRAIN),
 	    .local = realtime ? &local : NULL,
 	});

@@ -136,6 +136,24 @@ const struct setting settings[N_SETTINGS] = {
 		.preset = "0", .min = 0, .max = 1000000,
 		.help = "webhooks beyond the rate taken at once; 0: twice the rate",
 	},
+	[SETTING_GATEWAY_STREAMS] = {
+		.env = "MESHHOOK_GATEWAY_STREAMS", .flag = "streams",
+		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
+		.preset = "0", .min = 0, .max = 1000000,
+		.help = "streams of live logs at once; 0: as many as connections",
+	},
+	[SETTING_GATEWAY_STREAMS_OF_USER] = {
+		.env = "MESHHOOK_GATEWAY_STREAMS_OF_USER",
+		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
+		.preset = "32", .min = 1, .max = 1000000,
+		.help = "streams of live logs that one user may have open",
+	},
+	[SETTING_GATEWAY_STREAMS_OF_PROJECT] = {
+		.env = "MESHHOOK_GATEWAY_STREAMS_OF_PROJECT",
+		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
+		.preset = "2000", .min = 1, .max = 1000000,
+		.help = "streams of live logs that one project may have open",
+	},
 	[SETTING_GATEWAY_DRAIN] = {
 		.env = "MESHHOOK_GATEWAY_DRAIN", .flag = "drain-within",
 		.type = SETTING_MS, .groups = SETTING_G_GATEWAY,

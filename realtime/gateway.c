@@ -11,6 +11,7 @@
 #include "realtime/publish.h"
 #include "realtime/server.h"
 #include "realtime/stats.h"
+#include "realtime/stream.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ enum {
 	HEARTBEAT_MS = 15000,
 	FDS_OF_OURS = 64, /* beside clients' */
 	EXIT_CONFIG = 78,
-	MODULES = 8,
+	MODULES = 16,
 };
 
 struct gateway {
@@ -34,6 +35,8 @@ struct gateway {
 	struct flush *flush;
 	struct vault vault;
 	struct identities *identities;
+	struct streams *streams;
+	struct listen *listen;
 	struct intake *intake;
 	struct publish *publish;
 	struct history *history;
@@ -140,6 +143,7 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 	intake_database(g->intake, 1);
 	publish_database(g->publish, 1);
 	stats_database(g->stats, 1);
+	streams_database(g->streams, 1);
 }
 
 static void
@@ -158,6 +162,8 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 		publish_database(g->publish, 0);
 		stats_database(g->stats, 0);
 	}
+	if (state != DB_READY && g->streams != NULL)
+		streams_database(g->streams, 0);
 }
 
 static void
@@ -198,6 +204,7 @@ told_to_end(void *arg, int signo)
 	loop_timer_clear(g->beat);
 	loop_timer_set(g->deadline, g->o->drain_ms);
 	local_drain(g->local);
+	streams_drain(g->streams);
 	server_drain(g->server, drained, g);
 }
 
@@ -252,6 +259,38 @@ start_logs(struct gateway *g)
 	g->stats = stats_new(g->loop, &stats);
 }
 
+static void
+notified(void *arg, const char *channel, const char *payload)
+{
+	struct gateway *g = arg;
+
+	streams_notified(g->streams, channel, payload);
+}
+
+/* The second connection: what others have committed, and other gateways. */
+static int
+start_streams(struct gateway *g, const struct db_options *db, struct error *err)
+{
+	static const char *const channels[] = { "meshhook_logs",
+		"meshhook_streams", NULL };
+	struct listen_options listen = { .db = *db,
+		.channels = channels,
+		.via = g->db,
+		.fn = notified,
+		.arg = g };
+	struct streams_options o = { .db = g->db,
+		.ids = g->identities,
+		.vault = &g->vault,
+		.of_user = g->o->streams_of_user,
+		.of_project = g->o->streams_of_project,
+		.in_all = g->o->streams };
+
+	g->streams = streams_new(g->loop, &o);
+	g->listen = listen_new(g->loop, &listen, err);
+	streams_listen(g->streams, g->listen);
+	return g->listen == NULL ? -1 : 0;
+}
+
 static int
 start_database(struct gateway *g, struct error *err)
 {
@@ -275,6 +314,8 @@ start_database(struct gateway *g, struct error *err)
 	if (start_identities(g, err) < 0)
 		return -1;
 	start_logs(g);
+	if (start_streams(g, &db, err) < 0)
+		return -1;
 	if (g->o->local == NULL)
 		return 0;
 	g->local = local_new(g->loop, g->o->local, err);
@@ -307,6 +348,7 @@ collect_routes(struct gateway *g)
 	r += history_routes(g->history, r);
 	r += stats_routes(g->stats, r);
 	r += local_routes(g->local, r);
+	r += streams_routes(g->streams, r);
 	return (size_t)(r - g->routes);
 }
 
@@ -366,7 +408,9 @@ end(struct gateway *g)
 		return;
 	g->server = server_free(g->server);
 	g->local = local_free(g->local);
+	g->listen = listen_free(g->listen);
 	g->db = db_free(g->db);
+	g->streams = streams_free(g->streams);
 	g->intake = intake_free(g->intake);
 	g->stats = stats_free(g->stats);
 	g->history = history_free(g->history);

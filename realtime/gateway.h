@@ -1,7 +1,7 @@
 #pragma once
 /*
- * The process that faces the outside: takes webhooks in. It holds nothing but
- * its connections; any of it can be killed at any instruction.
+ * The process that faces the outside: takes webhooks in, serves live logs.
+ * It holds nothing but its connections; any of it can be killed at any instruction.
  *
  * gateway_main listens at once and answers 503 until the database is there. It
  * returns after SIGTERM or SIGINT: it stops accepting, finishes what is in
@@ -27,7 +27,10 @@ struct gateway_options {
 	const char *cors_origins; /* by commas, or "*"; NULL: none */
 	uint32_t endpoint_rate;   /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t endpoint_burst;  /* beyond the rate; 0: twice the rate */
-	int64_t drain_ms;         /* 0: what is in flight is cut */
+	uint32_t streams;         /* of live logs; 0: any number */
+	uint32_t streams_of_user; /* 0: 32 */
+	uint32_t streams_of_project;       /* 0: 2,000 */
+	int64_t drain_ms;                  /* 0: what is in flight is cut */
 	const struct local_options *local; /* NULL: no Realtime endpoint */
 };
 
