@@ -62,12 +62,27 @@ hand_to(struct local *l, struct channel *c, const struct forms *forms)
 	enum phoenix_version version = c->socket->version;
 
 	pace_add(&l->events, 1);
-	if (l->events.over)
+	if (l->events.over) {
+		l->thrown_out++;
 		channel_end(c, "Too many messages per second");
-	else if (version == PHOENIX_V2)
+	} else if (version == PHOENIX_V2) {
 		socket_send(c->socket, &forms->v2);
-	else if (forms->v1_ok)
+	} else if (forms->v1_ok) {
 		socket_send(c->socket, &forms->v1);
+	}
+}
+
+/* Is it lost, because a test wants it so? */
+static int
+is_lost(struct local *l, struct str topic)
+{
+	if (loop_now_ms(l->loop) < l->mute_until_ms)
+		return 1;
+	if (l->drop == 0 ||
+	    (l->drop_topic != NULL && !str_is(topic, l->drop_topic)))
+		return 0;
+	l->drop--;
+	return 1;
 }
 
 void
@@ -77,12 +92,8 @@ feed_deliver(struct local *l, struct outgoing *out)
 	struct arena a;
 
 	pace_add(&l->events, 1);
-	if (loop_now_ms(l->loop) < l->mute_until_ms)
+	if (is_lost(l, out->topic))
 		return;
-	if (l->drop > 0) {
-		l->drop--;
-		return;
-	}
 	arena_init(&a);
 	forms_of(&a, &out->frame, &forms);
 	list_for_safe (it, topic_bucket(l, out->topic)) {

@@ -86,7 +86,9 @@ struct local {
 	struct loop_timer *sweep;
 	int64_t second;        /* of the last tick */
 	int64_t mute_until_ms; /* faults: until then nothing is heard */
-	int64_t drop;          /* and so many broadcasts aren't */
+	int64_t drop;          /* and so many broadcasts aren't, */
+	char *drop_topic;      /* of this topic; NULL: of any */
+	uint64_t thrown_out;   /* channels, for events beyond the limit */
 	int draining;
 };
 
@@ -176,5 +178,4 @@ void feed_replay(struct access *ask);
 
 /* local-fault.c ------------------------------------------------------------ */
 
-void fault_begin(void *arg, struct request *req);
-void fault_handle(void *arg, struct request *req);
+size_t fault_routes(struct local *l, struct route *out);

@@ -12,13 +12,27 @@ pace_add(struct pace *r, uint32_t events)
 	r->counts[r->at] += events;
 }
 
-void
-pace_tick(struct pace *r)
+static uint64_t
+sum_of(const struct pace *r)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < r->n; i++)
 		sum += r->counts[i];
+	return sum;
+}
+
+double
+pace_average(const struct pace *r)
+{
+	return (double)sum_of(r) / r->n;
+}
+
+void
+pace_tick(struct pace *r)
+{
+	uint64_t sum = sum_of(r);
+
 	if (sum == 0) {
 		pace_init(r, r->limit);
 		return;

@@ -20,3 +20,4 @@ void pace_init(struct pace *r, uint32_t limit);
 void pace_add(struct pace *r, uint32_t events);
 /* A second went by. */
 void pace_tick(struct pace *r);
+double pace_average(const struct pace *r);

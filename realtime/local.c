@@ -191,13 +191,7 @@ local_routes(struct local *l, struct route *out)
 		.pattern = "/realtime/v1/websocket",
 		.begin = connect_begin,
 		.arg = l };
-	out[1] = (struct route){ .method = "POST",
-		.pattern = "/realtime/v1/faults",
-		.body_max = 4096,
-		.begin = fault_begin,
-		.handle = fault_handle,
-		.arg = l };
-	return 2;
+	return 1 + fault_routes(l, out + 1);
 }
 
 /* The whole -----------------------------------------------------------------*/
@@ -316,6 +310,7 @@ local_free(struct local *l)
 	while ((it = list_pop(&l->asked)) != NULL) /* it never answered */
 		access_free(list_entry(it, struct access, link));
 	jwt_keys_deinit(&l->keys);
+	free(l->drop_topic);
 	free(l);
 	return NULL;
 }

@@ -20,6 +20,7 @@ test_a_burst_passes(void **state)
 	(void)state;
 	pace_init(&r, 100);
 	pass(&r, 10, 50);
+	assert_true(pace_average(&r) > 45 && pace_average(&r) <= 50);
 	pass(&r, 1, 700);
 	pass(&r, 60, 50);
 	assert_false(r.over);

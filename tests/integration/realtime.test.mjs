@@ -118,6 +118,9 @@ class Gateway {
     });
     assert.equal(r.status, 204, await r.text());
   }
+  async state() {
+    return (await fetch(`http://127.0.0.1:${this.port}/realtime/v1/faults`, { headers: { apikey: serviceKey() } })).json();
+  }
   async stop(signal = "SIGTERM") {
     this.child.kill(signal);
     return this.ended;
@@ -403,7 +406,7 @@ test("who may not connect is told why, in the real server's words", async () => 
   assert.equal((await upgrade(`?apikey=${anonKey()}`, { headers: { upgrade: "h2c" } })).status, 426);
   assert.equal((await upgrade(`?apikey=${anonKey()}`, { headers: { "sec-websocket-version": "8" } })).status, 426);
   const faults = { path: "/realtime/v1/faults" };
-  assert.equal((await upgrade("", faults)).status, 405);
+  assert.equal((await upgrade("", faults)).status, 401);
   const r = await fetch(`http://127.0.0.1:${gateway.port}/realtime/v1/faults`, { method: "POST", headers: { apikey: anonKey() }, body: "{}" });
   assert.equal(r.status, 401);
 });
@@ -470,15 +473,19 @@ test("the counter counts a message once, and once for each who gets it", async (
   const all = [];
   for (let i = 0; i < 9; i++) all.push(await joined(`r${i}`, "room", { port }));
   await g.fault({ events: 30 });
-  // ten events a message: two messages a second are below, ten above
+  // nine events a message: two messages a second are below, ten above
   const thrown = () => all[8].frames.some((f) => f.event === "system");
   const speak = async (ms, each) => {
     for (const end = Date.now() + ms; Date.now() < end && !thrown(); await sleep(each)) all[0].say(shout("room", "x"));
   };
   await speak(6000, 500);
   assert.ok(!thrown());
+  const calm = await g.state();
+  assert.deepEqual([calm.sockets, calm.channels, calm.thrown_out], [9, 9, 0]);
+  assert.ok(calm.events_per_s > 12 && calm.events_per_s < 21, `${calm.events_per_s}`); // nine a message: the speaker hears nothing
   await speak(15000, 100);
   assert.ok(thrown());
+  assert.equal((await g.state()).thrown_out, 8);
   assert.equal(await g.stop(), 0);
 });
 
@@ -491,6 +498,11 @@ test("faults on demand: dropped, mute, crashed, disconnected, killed", async () 
   b.say(shout("room", "lost"));
   b.say(shout("room", "heard"));
   assert.equal((await a.next()).payload.event, "heard");
+  await g.fault({ drop: 1, topic: "another" });
+  b.say(shout("room", "heard"));
+  assert.equal((await a.next()).payload.event, "heard");
+  await g.fault({ drop: 1, topic: "room" });
+  b.say(shout("room", "lost"));
   await g.fault({ mute_ms: 400 });
   b.say(shout("room", "lost"));
   a.say({ topic: "phoenix", event: "heartbeat", payload: {}, ref: "hb" });
