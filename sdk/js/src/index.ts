@@ -75,12 +75,14 @@ export function followLogs(
   let id: string | undefined; // the channel's, for its history
   let renewAt = 0;
   let over = false;
-  let wake = () => {};
+  let wake = () => {}; // there is something to do
+  let rouse = () => {}; // and this even from a nap of penance
 
-  const nap = (ms: number) =>
+  const nap = (ms: number, deaf = false) =>
     new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
-      wake = () => (clearTimeout(timer), resolve());
+      rouse = () => (clearTimeout(timer), resolve());
+      wake = deaf ? () => {} : rouse;
     });
   const renewIn = (ms: number) => ((renewAt = Math.min(renewAt, Date.now() + ms)), wake());
 
@@ -107,7 +109,7 @@ export function followLogs(
   }
 
   async function subscribe(topic: string) {
-    await leave();
+    void leave();
     await supabase.realtime.setAuth(); // or the first join goes without a token
     if (over) return;
     const joined = (live = supabase.channel(topic, { config: { private: true } }));
@@ -168,7 +170,7 @@ export function followLogs(
     if (first > from && doubted !== from) {
       doubted = from;
       renewAt = 0;
-      return nap(500);
+      return nap(500, true);
     }
     if (first > from && (cursor || options.cursor))
       call(() => options.onGap?.({ channel, from, to: first - 1, reason: "expired" }));
@@ -187,7 +189,7 @@ export function followLogs(
         failures = 0;
       } catch (error) {
         if ((error as { final?: boolean }).final) return stop(() => options.onError?.(error as Error));
-        await nap(Math.min(RENEW_MS, 500 * 2 ** failures++) * (0.5 + Math.random() / 2));
+        await nap(Math.min(RENEW_MS, 500 * 2 ** failures++) * (0.5 + Math.random() / 2), true);
       }
     }
   }
@@ -195,7 +197,7 @@ export function followLogs(
   async function stop(then?: () => void) {
     if (over) return;
     over = true;
-    wake();
+    rouse();
     await leave();
     if (then) call(then);
   }
