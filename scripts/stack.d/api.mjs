@@ -118,7 +118,9 @@ const older = new Map([...newer].map(([a, b]) => [b, a]));
 const realtimePath = (path) => path.replace(/([?&]apikey=)([^&]*)/, (all, name, key) => name + (older.get(key) ?? key));
 
 function pass(req, res) {
-  const options = { ...gateway, path: realtimePath(req.url), method: req.method, headers: req.headers };
+  const headers = { ...req.headers };
+  if (older.has(headers.apikey)) headers.apikey = older.get(headers.apikey);
+  const options = { ...gateway, path: realtimePath(req.url), method: req.method, headers };
   const onward = http.request(options, (from) => {
     res.writeHead(from.statusCode, from.headers);
     from.pipe(res);
