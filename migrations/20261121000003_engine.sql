@@ -78,6 +78,8 @@ begin
       insert into meshhook_engine.backlog (project_id, priority, message)
         select v_project, coalesce(p_priority[i], 0), p_message[i]
           from unnest(v_ids[v_room + 1:]) i;
+      insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+        values (v_project, 'backlog', cardinality(v_ids) - v_room);
     end if;
   end loop;
 end $$;
@@ -132,7 +134,8 @@ begin
     perform meshhook_engine.send(v_m_project, v_m_priority, v_message, p_slot, true);
   end if;
   insert into meshhook_engine.counter_deltas (project_id, metric, delta)
-    select v_project[i], 'run.started', count(*) from unnest(v_ord) i group by 1;
+    select v_project[i], m.metric, count(*)
+      from unnest(v_ord) i, (values ('run.started'), ('log.lines')) m(metric) group by 1, 2;
   if exists (select from meshhook_engine.watched w where w.until > now()) then
     perform meshhook_engine.broadcast_runs(v_project, p_run);
     perform meshhook_engine.broadcast_touch(p_run, array_fill(0::bigint, array[cardinality(p_run)]));
@@ -308,6 +311,10 @@ begin
       select v_x.project, p_sd_message[i]
                || jsonb_build_object('p', v_x.project, 'r', p_run[p_sd_item[i]])
         from unnest(v_x.sends[v_may + 1:]) i;
+    if v_may < cardinality(v_x.sends) then
+      insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+        values (v_x.project, 'backlog', cardinality(v_x.sends) - v_may);
+    end if;
     if v_may <> v_x.gone then
       perform meshhook_engine.admission_add(array[v_x.project], p_slot, array[v_may - v_x.gone]);
     end if;
@@ -466,7 +473,10 @@ begin
   end if;
   insert into meshhook_engine.counter_deltas (project_id, metric, delta)
     select v_project[e.item], e.type, count(*)
-      from unnest(p_ev_item, p_ev_type) e(item, type) where v_ok[e.item] group by 1, 2;
+      from unnest(p_ev_item, p_ev_type) e(item, type) where v_ok[e.item] group by 1, 2
+    union all
+    select v_project[l.item], 'log.lines', count(*)
+      from unnest(p_lg_item) l(item) where v_ok[l.item] group by 1;
 
   -- 6. who watches is told, last: this may wait for a flush
   if exists (select from meshhook_engine.watched w where w.until > now()) then

@@ -382,7 +382,8 @@ begin
     'run cancelled' || coalesce(': ' || p_reason, ''),
     who_and_why || '{"event": "run.cancelled"}');
   insert into meshhook_engine.counter_deltas (project_id, metric, delta)
-  values (run.project_id, 'run.cancel_requested', 1), (run.project_id, 'run.cancelled', 1);
+  values (run.project_id, 'run.cancel_requested', 1), (run.project_id, 'run.cancelled', 1),
+    (run.project_id, 'log.lines', 1);
   delete from meshhook_engine.timers where run_id = run.id;
   update meshhook.runs set status = 'cancelled', last_seq = run.last_seq + 2,
     log_seq = run.log_seq + 1, final_log_seq = run.log_seq + 1, ended_at = now()
@@ -514,6 +515,9 @@ begin
     select m.id, m.base + row_number() over (partition by m.id order by l.id),
       l.project_id, l.ts, l.level, l.message, l.attrs
     from line l join moved m using (project_id, service, resource)
+  ), counted as (
+    insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+    select project_id, 'log.lines', count(*) from line group by 1
   )
   select array_agg(id), array_agg(base) into ids, bases from moved;
   perform meshhook_engine.broadcast_touch(ids, bases);

@@ -109,6 +109,8 @@ begin
     select array_agg(msg_id), array_agg(message) into v_ids, v_messages from q;
     continue when v_ids is null;
     perform meshhook_engine.admission_add(array[v_projects[i]], p_slot, array[cardinality(v_ids)]);
+    insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+      values (v_projects[i], 'backlog', -cardinality(v_ids));
     ids := ids || v_ids;
     messages := messages || v_messages;
   end loop;

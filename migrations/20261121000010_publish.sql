@@ -279,6 +279,9 @@ begin
     from (select i as ord, (select count(*) from unnest(p_channel) with ordinality l(channel, line)
             where l.channel = i and (v_skip is null or not v_skip[l.line])) as n
             from generate_subscripts(v_channel, 1) i) c;
+  insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+    select p_ch_project[i], 'log.lines', sum(v_n[i])
+      from generate_subscripts(v_channel, 1) i group by 1 having sum(v_n[i]) > 0;
   update meshhook.channels x set last_seq = x.last_seq + c.n
     from unnest(v_channel, v_n, v_run) c(id, n, run) where not c.run and x.id = c.id and c.n > 0;
   if true = any (v_run) then

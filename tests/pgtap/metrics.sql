@@ -37,6 +37,7 @@ returns float8 language sql stable as
 select is((select distinct fence from got), 13::bigint, 'each row has the fence');
 select is(pg_temp.value('arrivals_total', 'test-alpha'), 1::float8, 'runs that came in');
 select is(pg_temp.value('runs_running', 'test-alpha'), 1::float8, 'runs that go on');
+select is(pg_temp.value('log_lines_total', 'test-alpha'), 2::float8, 'lines: the run''s first, and a service''s');
 select cmp_ok(pg_temp.value('queue_visible'), '>=', 2::float8, 'what is ready');
 select cmp_ok(pg_temp.value('oldest_age', null, 'work'), '<', 3600::float8, 'for how long');
 select cmp_ok(pg_temp.value('queue_delayed'), '>=', 2::float8, 'what waits for a moment');
