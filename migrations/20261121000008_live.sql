@@ -394,7 +394,7 @@ comment on function meshhook_engine.broadcast_runs is
 -- Whoever calls it says when it wants to be called again. One at a time; another finds it taken
 -- and comes back. Channels are served in the order in which they became due, as long as there are
 -- tokens: so a busy one gets its turn when all others had theirs, and that is its interval.
-create function meshhook_engine.flush_broadcasts(p_limit int default 100)
+create function meshhook_engine.flush_broadcasts(p_limit int default 100, p_last boolean default false)
 returns table (sent int, wait_ms int)
 language plpgsql security definer set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
@@ -427,7 +427,7 @@ begin
     from (select w.channel_id, sum(1 + greatest(w.readers, 1)) over (order by w.due_at, w.channel_id)
                  - (1 + greatest(w.readers, 1)) as before
             from (select d.* from meshhook_engine.watched d
-                   where d.due_at <= v_now and d.until > v_now
+                   where d.due_at <= v_now + case when p_last then v_step else '0' end and d.until > v_now
                    order by d.due_at, d.channel_id limit p_limit for no key update skip locked) w) x
    where v_tokens - x.before > 0;
   if v_ids is not null then
@@ -445,7 +445,7 @@ begin
     when exists (select from meshhook_engine.watched w where w.until > v_now) then 1000 end;
 end $$;
 comment on function meshhook_engine.flush_broadcasts is
-  'Broadcasts what is due and the budget allows, of p_limit channels at most. Returns how many channels were served and in how many ms to call again: at once where something is due, in 1 s while anybody watches, null when nobody does.';
+  'Broadcasts what is due and the budget allows, of p_limit channels at most; with p_last, for a process that ends, also what will be due within the interval. Returns how many channels were served and in how many ms to call again: at once where something is due, in 1 s while anybody watches, null when nobody does.';
 
 -- Parts of flush_broadcasts(): news becomes due ...
 create function meshhook_engine.broadcast_news(p_now timestamptz, p_step interval) returns void

@@ -6,11 +6,13 @@
 #include "monitor/rule/series.h"
 #include "monitor/upkeep.h"
 #include "supabase/client/db.h"
+#include "supabase/client/flush.h"
 
 struct monitor {
 	const struct monitor_options *o;
 	struct loop *loop;
 	struct db *db;
+	struct flush *flush;
 	struct loop_signal *term, *interrupt;
 	struct loop_timer *tick, *lead, *beat, *late;
 	struct uuid id;

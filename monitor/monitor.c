@@ -230,6 +230,7 @@ start(struct monitor *m, struct error *err)
 	m->db = db_new(m->loop, &db, err);
 	if (m->db == NULL)
 		return -1;
+	m->flush = flush_new(m->loop, m->db);
 	loop_timer_every(m->tick, m->o->interval_ms);
 	loop_timer_every(m->lead, m->o->lease_ms / LEASE_PARTS);
 	loop_timer_every(m->beat, HEARTBEAT_MS);
@@ -242,6 +243,7 @@ end(struct monitor *m)
 	if (m->loop == NULL)
 		return;
 	m->db = db_free(m->db);
+	m->flush = flush_free(m->flush);
 	loop_signal_stop(m->term);
 	loop_signal_stop(m->interrupt);
 	loop_timer_free(m->tick);

@@ -41,17 +41,24 @@ answered(void *arg, struct rows *rows, const struct error *err)
 	loop_timer_set(f->timer, wait_ms);
 }
 
+static int
+flush_send(struct flush *f, int last, db_done_fn *fn)
+{
+	struct error err;
+
+	return db_call(f->db, &sql_flush_broadcasts, fn, f, &err,
+		   db_bool(last)) == 0;
+}
+
 static void
 flush_call(void *arg)
 {
 	struct flush *f = arg;
-	struct error err;
 
 	if (f->calling)
 		return;
 	f->known = 0;
-	f->calling =
-	    db_call(f->db, &sql_flush_broadcasts, answered, f, &err) == 0;
+	f->calling = flush_send(f, 0, answered);
 	if (!f->calling)
 		loop_timer_set(f->timer, BUSY_MS);
 }
@@ -70,6 +77,20 @@ flush_wrote(struct flush *f)
 {
 	if (f->watched)
 		flush_due(f);
+}
+
+static void
+ignored(void *arg, struct rows *rows, const struct error *err)
+{
+	(void)arg;
+	(void)rows;
+	(void)err; /* another process sends it, or the readers' renewals tell */
+}
+
+void
+flush_last(struct flush *f)
+{
+	flush_send(f, 1, ignored);
 }
 
 struct flush *

@@ -2,7 +2,10 @@
 // commit, what waits holds nobody else up. What one transaction can show is in tests/pgtap/live.sql.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import pg from 'pg';
 
 const slug = `live-${process.pid}`;
@@ -155,6 +158,56 @@ test('one flushes at a time; another comes back', async () => {
   assert.deepEqual(await flush(second), { sent: 0, wait_ms: 50 });
   await first.query('commit');
   assert.equal((await flush(second)).wait_ms, 1000);
+});
+
+for (const kind of ['worker', 'gateway', 'monitor']) {
+  test(`a ${kind} sends what others left`, { timeout: 30000 }, async () => {
+    const channel = `logs:app:${project}:left-to-${kind}`;
+    await log(db, `left-to-${kind}`);
+    await watch(db, channel);
+    const { begun } = await one(db, 'select clock_timestamp() as begun');
+    const child = spawn(process.env.MESHHOOK_BIN, [kind], { stdio: 'ignore',
+      env: { ...process.env, MESHHOOK_GATEWAY_PORT: '0', MESHHOOK_LISTEN: '127.0.0.1:0' } });
+    const over = new Promise((resolve) => child.on('exit', resolve));
+    try {
+      await db.query('update meshhook_engine.live set tokens = -1, refilled_at = clock_timestamp()');
+      await log(db, `left-to-${kind}`, 'first');
+      await log(db, `left-to-${kind}`, 'second');
+      assert.deepEqual(await heard(channel), []);
+      for (let i = 0; i < 400 && !(await heard(channel)).length; i++) await sleep(25);
+      assert.deepEqual((await heard(channel)).map((m) => [m.from, m.to]), [[2, 3]]);
+      // The stack's own gateway may have been faster: this one asks, too.
+      const asks = async () => (await one(db, `select count(*)::int as n from pg_stat_activity
+        where application_name = $1 and backend_start > $2 and query ~ 'flush_broadcasts'`, [`meshhook ${kind}`, begun])).n;
+      for (let i = 0; i < 400 && !(await asks()); i++) await sleep(10);
+      assert.ok(await asks());
+    } finally {
+      child.kill('SIGTERM');
+      await over;
+    }
+  });
+}
+
+test('a worker that ends leaves nothing due', { timeout: 30000 }, async () => {
+  const definition = { name: 'quick', nodes: [{ id: 'hand', type: 'manual' }, { id: 'a', type: 'delay', for: '1ms' }, { id: 'b', type: 'log', message: 'x' }],
+    edges: [{ from: 'hand', to: 'a' }, { from: 'a', to: 'b' }] };
+  const file = path.join(os.tmpdir(), `${slug}.json`);
+  fs.writeFileSync(file, JSON.stringify(definition));
+  const env = { ...process.env, MESHHOOK_DB_URL: process.env.SUPABASE_DB_URL, MESHHOOK_PROJECT: slug };
+  const meshhook = (...argv) => execFileSync(process.env.MESHHOOK_BIN, argv, { env, stdio: 'pipe' });
+  try {
+    meshhook('workflow', 'push', file);
+    meshhook('workflow', 'publish', 'quick');
+    for (let i = 0; i < 5; i++) {
+      const run = (await one(db, "select meshhook.start_run($1, 'quick') as id", [slug])).id;
+      await watch(db, `logs:run:${slug}:${run}`);
+      await fill(db);
+      meshhook('worker', '--drain');
+      const { final_log_seq: last } = await one(db, 'select final_log_seq from meshhook.runs where id = $1', [run]);
+      assert.ok(last > 3);
+      assert.equal((await heard(`logs:run:${project}:${run}`)).at(-1).to, last);
+    }
+  } finally { fs.rmSync(file); }
 });
 
 test('meshhook recover: a new epoch for what goes on', async () => {

@@ -77,6 +77,7 @@ leave(struct worker *w)
 		return;
 	w->exit_code = 0;
 	w->draining = 1;
+	flush_last(w->flush);
 	if (db_call(w->db, &sql_goodbye, said_goodbye, w, &err,
 		db_uuid(&w->id)) < 0)
 		stop(w, 0);
