@@ -135,6 +135,25 @@ test('what kills its workers is found, and takes nobody along', { timeout: 12000
   } finally { await w.close(); }
 });
 
+test('parallel calls of a run that end at different times are not stale', { timeout: 60000 }, async () => {
+  const w = await World.open('siblings');
+  try {
+    await w.startTarget();
+    const ids = [...'abcdefgh'];
+    w.publish({ name: 'fan', nodes: [start, ...ids.map((id, i) => ({ ...call(w.port, `?delay=${20 + 40 * i}`), id })),
+      { id: 'join', type: 'transform', output: Object.fromEntries(ids.map((id) => [id, `{{ steps.${id}.output.status }}`])) }],
+    edges: ids.flatMap((id) => [{ from: 'start', to: id }, { from: id, to: 'join' }]) });
+    const c = w.worker();
+    const runs = [];
+    for (let i = 0; i < 5; i++) runs.push(await w.start('fan'));
+    for (const id of runs) await ended(w, id);
+    await stopped(c);
+    for (const id of runs) await checkRun(w, id);
+    const over = fs.readFileSync(c.log, 'utf8').split('\n').filter(Boolean).map((l) => JSON.parse(l)).find((l) => l.event === 'worker.stopped');
+    assert.ok(over.items >= 40 && over.stale === 0, JSON.stringify(over));
+  } finally { await w.close(); }
+});
+
 test('SIGTERM lets a call end and records it', { timeout: 60000 }, async () => {
   const w = await World.open('drain');
   try {

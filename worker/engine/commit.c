@@ -3,6 +3,7 @@
 #include "core/testpoint.h"
 #include "worker/engine/batch.h"
 #include "worker/engine/engine-sql.h"
+#include "worker/engine/news.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,16 @@ struct commit {
 	struct list link;
 	struct worker *w;
 	struct list tasks;
-	uint32_t n_items, n_tasks, n_sends;
+	uint32_t n_items, n_tasks;
+	struct news news;
 };
+
+static void
+commit_free(struct commit *c)
+{
+	news_deinit(&c->news);
+	free(c);
+}
 
 struct commits {
 	struct loop_defer *turn;
@@ -145,6 +154,7 @@ items_make(struct worker *w, struct commit *c, struct task **tasks, uint32_t n)
 		testpoint("after_decide");
 		last = &tasks[at]->run;
 		batch_add(&cs->batch, &item, tasks + at, end - at);
+		news_add(&c->news, &item, tasks[at]);
 		commit_taken(c, tasks + at, end - at);
 	}
 }
@@ -232,7 +242,7 @@ commit_again(struct commit *c, const struct error *err)
 }
 
 struct outcome {
-	int stale, resolved;
+	int answered, stale; /* not applied: stale or resolved */
 	int32_t last_seq;
 	struct str tail;
 };
@@ -270,8 +280,8 @@ outcomes_read(
 			flush_due(w->flush);
 		if (item < 1 || item > n)
 			continue;
+		out[item].answered = 1;
 		out[item].stale = str_is(what, "stale");
-		out[item].resolved = !out[item].stale;
 		out[item].last_seq = (int32_t)rows_int(rows, i, "last_seq");
 		out[item].tail = rows_str(rows, i, "tail");
 	}
@@ -289,6 +299,12 @@ commit_applied(struct commit *c, struct rows *rows)
 		out = xcalloc(c->n_items + 1, sizeof(*out));
 		outcomes_read(c->w, rows, out, c->n_items);
 	}
+	c->w->n_items += c->n_items;
+	for (uint32_t i = 1; out != NULL && i <= c->n_items; i++)
+		c->w->n_stale += out[i].stale;
+	for (uint32_t i = 0; i < c->news.n; i++)
+		if (out == NULL || !out[c->news.items[i].item].answered)
+			news_tell(&c->news.items[i], c->w);
 	while ((it = list_pop(&c->tasks)) != NULL) {
 		struct task *t = list_entry(it, struct task, link);
 
@@ -311,7 +327,7 @@ committed(void *arg, struct rows *rows, const struct error *err)
 		commit_refused(c, err);
 	else
 		commit_again(c, err);
-	free(c);
+	commit_free(c);
 	commits_turn(w);
 	poll_again(w);
 	worker_check_over(w);
@@ -334,14 +350,15 @@ commit_send(struct worker *w, struct task **tasks, uint32_t n)
 	items_make(w, c, tasks, n);
 	c->n_items = cs->batch.n_items;
 	if (c->n_items == 0) {
-		free(c);
+		commit_free(c);
 		return;
 	}
+	news_keep(&c->news, w, &cs->arena);
 	batch_params(&cs->batch, w->slot, params);
 	testpoint("before_commit");
 	if (db_send(w->db, &sql_commit, params, committed, c, &err) < 0) {
 		tasks_ready(c);
-		free(c);
+		commit_free(c);
 		return;
 	}
 	list_append(&cs->out, &c->link);
@@ -446,7 +463,7 @@ commits_deinit(struct worker *w)
 		    list_entry(list_pop(&cs->out), struct commit, link);
 
 		tasks_ready(c);
-		free(c);
+		commit_free(c);
 	}
 	cs->turn = loop_defer_free(cs->turn);
 	cs->timer = loop_timer_free(cs->timer);

@@ -94,6 +94,7 @@ struct task {
 	int32_t known;       /* the last one of the tail */
 	struct event *tail;  /* (base, known] */
 	uint32_t n_tail;
+	uint32_t heard; /* bytes of the tail that were news */
 
 	struct http_call *call;
 	const char *what;   /* "POST https://..." */
@@ -150,7 +151,8 @@ struct worker {
 	uint32_t n_tasks[N_TASK_STATES];
 	struct list held;
 	uint32_t n_held, n_suspects;
-	struct list spare; /* tasks for use again, with their arenas */
+	int64_t n_items, n_stale; /* commit's answers, so far */
+	struct list spare;        /* tasks for use again, with their arenas */
 	uint32_t n_spare;
 
 	struct commits *commits;

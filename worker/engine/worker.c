@@ -359,7 +359,8 @@ worker_main(const struct worker_options *options)
 	else
 		loop_run(w->loop);
 	code = w->exit_code < 0 ? 1 : w->exit_code;
-	log_info("worker.stopped", I_("code", code));
+	log_info("worker.stopped", I_("code", code), I_("items", w->n_items),
+	    I_("stale", w->n_stale));
 	worker_deinit(w);
 	free(w);
 	return code;
