@@ -168,8 +168,8 @@ create index log_ids_at on meshhook_engine.log_ids (at);
 -- index, seq: that line's); 'due' when flush_broadcasts() has something to send. Or, when something is wrong with some of the requests, a row 'refused'
 -- for each of them (ord, why), and then nothing at all was written: send the others again.
 --
--- New channels are made in the order of their names; runs, then channels, are locked in the order
--- of their ids.
+-- New channels are made in the order of their names, before any is locked; runs, then channels, are
+-- locked in the order of their ids.
 create function meshhook_engine.append_logs(p_token uuid[], p_ch_project uuid[], p_ch_service text[],
   p_ch_resource text[], p_request int[], p_channel int[], p_ord int[], p_level smallint[],
   p_message text[], p_attrs jsonb[], p_client_ts timestamptz[], p_id text[])
@@ -178,9 +178,9 @@ language plpgsql security definer set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  v_channel uuid[]; v_base bigint[]; v_run boolean[]; v_why text[]; v_source text[];
+  v_runs boolean := 'run' = any (p_ch_service);
   v_ids int := cardinality(array_remove(p_id, null));
-  v_n bigint[];
+  v_channel uuid[]; v_base bigint[]; v_why text[]; v_source text[];
   v_skip boolean[]; -- by line: its id was here before; null: none
   v_was bigint[];   -- and then: that line's seq, or below 0 the index of a line of this call
 begin
@@ -198,44 +198,48 @@ begin
   end if;
 
   -- 2. where: runs, then channels
-  select array_agg(c.service = 'run' order by c.ord) into v_run
-    from unnest(p_ch_service) with ordinality c(service, ord);
-  if true = any (v_run) then
+  if v_runs then
     perform from meshhook.runs r where r.id in (
-        select p_ch_resource[i]::uuid from generate_subscripts(v_run, 1) i where v_run[i])
+        select c.resource::uuid from unnest(p_ch_service, p_ch_resource) c(service, resource)
+         where c.service = 'run')
       order by r.id for no key update;
   end if;
-  if false = any (v_run) then
+  if exists (select from unnest(p_ch_project, p_ch_service, p_ch_resource) c(project, service, resource)
+      left join meshhook.channels x
+        on (x.project_id, x.service, x.resource) = (c.project, c.service, c.resource)
+     where x.id is null and c.service <> 'run') then
     insert into meshhook.channels (project_id, service, resource)
       select c.project, c.service, c.resource
-        from unnest(p_ch_project, p_ch_service, p_ch_resource, v_run) c(project, service, resource, run)
-       where not c.run and not exists (select from meshhook.channels x
-         where (x.project_id, x.service, x.resource) = (c.project, c.service, c.resource))
-       order by 1, 2, 3
+        from unnest(p_ch_project, p_ch_service, p_ch_resource) c(project, service, resource)
+       where c.service <> 'run' order by 1, 2, 3
     on conflict do nothing;
-    perform from meshhook.channels x where x.id in (select y.id
-        from unnest(p_ch_project, p_ch_service, p_ch_resource, v_run) c(project, service, resource, run)
-        join meshhook.channels y
-          on (y.project_id, y.service, y.resource) = (c.project, c.service, c.resource)
-       where not c.run)
-     order by x.id for no key update;
   end if;
-  select array_agg(coalesce(r.id, x.id) order by c.ord),
-         array_agg(coalesce(r.log_seq, x.last_seq) order by c.ord),
-         array_agg(case when r.final_log_seq is not null then 'ended'
-                        when c.run and r.id is null then 'run' end order by c.ord)
-    into v_channel, v_base, v_why
-    from unnest(p_ch_project, p_ch_service, p_ch_resource, v_run)
-         with ordinality c(project, service, resource, run, ord)
-    left join meshhook.runs r on c.run and r.project_id = c.project
-     and r.id = case when c.run then c.resource::uuid end
-    left join meshhook.channels x on not c.run
-     and (x.project_id, x.service, x.resource) = (c.project, c.service, c.resource);
-  if cardinality(array_remove(v_why, null)) > 0 then
-    return query select 'refused', l.request, null::uuid, null::bigint, min(v_why[l.channel])
-      from unnest(p_request, p_channel) l(request, channel)
-     where v_why[l.channel] is not null group by l.request;
-    return;
+  select array_agg(x.id order by x.ord), array_agg(x.last_seq order by x.ord)
+    into v_channel, v_base
+    from (select c.ord, x.id, x.last_seq
+            from unnest(p_ch_project, p_ch_service, p_ch_resource)
+                 with ordinality c(project, service, resource, ord)
+            join meshhook.channels x
+              on (x.project_id, x.service, x.resource) = (c.project, c.service, c.resource)
+           order by x.id for no key update of x) x;
+  if v_runs then -- some are runs: put both kinds in their places
+    select array_agg(coalesce(r.id, x.id) order by c.ord),
+           array_agg(coalesce(r.log_seq, x.last_seq) order by c.ord),
+           array_agg(case when r.final_log_seq is not null then 'ended'
+                          when c.service = 'run' and r.id is null then 'run' end order by c.ord)
+      into v_channel, v_base, v_why
+      from unnest(p_ch_project, p_ch_service, p_ch_resource)
+           with ordinality c(project, service, resource, ord)
+      left join meshhook.runs r on r.project_id = c.project
+       and r.id = case when c.service = 'run' then c.resource::uuid end
+      left join meshhook.channels x
+        on (x.project_id, x.service, x.resource) = (c.project, c.service, c.resource);
+    if cardinality(array_remove(v_why, null)) > 0 then
+      return query select 'refused', l.request, null::uuid, null::bigint, min(v_why[l.channel])
+        from unnest(p_request, p_channel) l(request, channel)
+       where v_why[l.channel] is not null group by l.request;
+      return;
+    end if;
   end if;
 
   -- 3. which lines are here already; those that aren't close ranks
@@ -262,7 +266,7 @@ begin
   -- 4. write
   insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs, source, client_ts)
     select v_channel[l.channel], v_base[l.channel] + l.ord, p_ch_project[l.channel], l.level,
-           l.message, l.attrs, case when v_run[l.channel] then v_source[l.request] end, l.client_ts
+           l.message, l.attrs, case when p_ch_service[l.channel] = 'run' then v_source[l.request] end, l.client_ts
       from unnest(p_request, p_channel, p_ord, p_level, p_message, p_attrs, p_client_ts)
            with ordinality l(request, channel, ord, level, message, attrs, client_ts, line)
      where v_skip is null or not v_skip[l.line];
@@ -275,18 +279,21 @@ begin
       select o.ctid from meshhook_engine.log_ids o where o.at < now() - interval '1 day'
        order by o.at limit 2 * v_ids for update skip locked));
   end if;
-  select array_agg(c.n order by c.ord) into v_n
-    from (select i as ord, (select count(*) from unnest(p_channel) with ordinality l(channel, line)
-            where l.channel = i and (v_skip is null or not v_skip[l.line])) as n
-            from generate_subscripts(v_channel, 1) i) c;
   insert into meshhook_engine.counter_deltas (project_id, metric, delta)
-    select p_ch_project[i], 'log.lines', sum(v_n[i])
-      from generate_subscripts(v_channel, 1) i group by 1 having sum(v_n[i]) > 0;
+    select p_ch_project[l.channel], 'log.lines', count(*)
+      from unnest(p_channel) with ordinality l(channel, line)
+     where v_skip is null or not v_skip[l.line] group by 1;
   update meshhook.channels x set last_seq = x.last_seq + c.n
-    from unnest(v_channel, v_n, v_run) c(id, n, run) where not c.run and x.id = c.id and c.n > 0;
-  if true = any (v_run) then
+    from (select v_channel[l.channel] as id, count(*) as n
+            from unnest(p_channel) with ordinality l(channel, line)
+           where v_skip is null or not v_skip[l.line] group by 1) c
+   where x.id = c.id;
+  if v_runs then
     update meshhook.runs r set log_seq = r.log_seq + c.n
-      from unnest(v_channel, v_n, v_run) c(id, n, run) where c.run and r.id = c.id and c.n > 0;
+      from (select v_channel[l.channel] as id, count(*) as n
+              from unnest(p_channel) with ordinality l(channel, line)
+             where v_skip is null or not v_skip[l.line] group by 1) c
+     where r.id = c.id;
   end if;
 
   -- 5. who watches is told, last: this may wait for a flush
