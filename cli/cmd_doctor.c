@@ -287,7 +287,7 @@ const struct cmd cmd_doctor_entry = {
 	.help = "check the whole set-up, say how to mend it",
 	.text = "Looks at the database and its clock, the pooler's mode, the "
 		"schema's version, its exposure to the API, pgmq, roles, "
-		"rights, partitions, connections in sum, and whether "
+		"rights, partitions, Realtime, connections in sum, and whether "
 		"projections say what events say. Where the environment has "
 		"the URLs of worker and gateway, it logs in as they would. "
 		"Exits 1 if anything failed; \"unknown\" is what can't be "

@@ -176,6 +176,26 @@ end;
 comment on function meshhook_engine.check_upkeep() is
   'doctor: workers fire timers and fold counters.';
 
+-- Hosted, Realtime makes each day's partition when a client connects, not before.
+create function meshhook_engine.check_live(out ok boolean, out detail text)
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  part text := 'messages_' || to_char(now() at time zone 'UTC', 'YYYY_MM_DD');
+  failed bigint := (select coalesce(sum(value), 0) from meshhook.counters where metric = 'broadcast.failed');
+begin
+  ok := exists (select from pg_policy where polrelid = to_regclass('realtime.messages')
+      and polname = 'meshhook_members_listen')
+    and coalesce(has_table_privilege(to_regclass('realtime.messages'), 'insert'), false);
+  detail := format('members %s, %s broadcasts failed so far', case when ok then 'may listen' else 'can''t listen' end, failed);
+  if ok and to_regclass('realtime.' || part) is null then
+    ok := null;
+    detail := detail || '; Realtime has no partition for today yet';
+  end if;
+end
+$$;
+comment on function meshhook_engine.check_live() is
+  'doctor: lines can be broadcast to Realtime, and members may listen.';
+
 create function meshhook_engine.doctor()
 returns table (name text, ok boolean, detail text, mend text)
 language sql stable security definer set search_path = ''
@@ -200,7 +220,9 @@ begin atomic
   union all select 'admission', c.*, 'ask again: it differs for a moment under load; if it stays, report it as a bug'
     from meshhook_engine.check_admission() c
   union all select 'upkeep', c.*, 'start a worker'
-    from meshhook_engine.check_upkeep() c;
+    from meshhook_engine.check_upkeep() c
+  union all select 'live', c.*, 'supabase db push; the day''s partition is made when a client connects to Realtime'
+    from meshhook_engine.check_live() c;
 end;
 comment on function meshhook_engine.doctor() is
   'What can be checked from within the database; mend says how. ok null: can''t be seen from here.';

@@ -128,6 +128,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   v_life constant interval := '40 seconds';
   v_most constant int := 500; -- of a user's watches
+  v_most_here constant int := 20; -- of those, of one channel: each slows it down for all
   v_user uuid := auth.uid();
   v_reader uuid := coalesce(p_reader, v_user, '00000000-0000-0000-0000-000000000000');
   v_now timestamptz := clock_timestamp();
@@ -144,9 +145,12 @@ begin
     where r.channel_id = c.channel_id and r.reader = v_reader
       and least(r.until, w.until) > v_now + v_life / 2);
   if c.broadcast <> 'off' and c.final_seq is null and not v_known then
-    if v_user is not null and (select count(*) from meshhook_engine.watchers r
-      where r.user_id = v_user and r.until > v_now) >= v_most then
-      raise exception 'you watch % channels already', v_most using errcode = 'PT429';
+    if v_user is not null and (select count(*) >= v_most
+          or count(*) filter (where r.channel_id = c.channel_id) >= v_most_here
+        from meshhook_engine.watchers r
+       where r.user_id = v_user and r.until > v_now and (r.channel_id, r.reader) <> (c.channel_id, v_reader)) then
+      raise exception 'you have % watches already, or % of this channel', v_most, v_most_here
+        using errcode = 'PT429';
     end if;
     if pg_current_xact_id_if_assigned() is null then
       perform set_config('synchronous_commit', 'off', true); -- losing a watch costs a renewal

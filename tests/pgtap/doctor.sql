@@ -54,6 +54,9 @@ select matches(pg_temp.after($$insert into meshhook_engine.timers (run_id, kind,
   values (gen_random_uuid(), 'delay', 's', 1, now() - interval '1 hour', gen_random_uuid(), '{}')$$, 'upkeep'),
   '^not ok: [1-9][0-9]* timers', 'a timer that nobody fires');
 
+select matches(pg_temp.after('drop policy meshhook_members_listen on realtime.messages', 'live'),
+  '^not ok: members can''t listen', 'a policy that is gone');
+
 select ok(ok is distinct from false, 'the API''s schemas are not set wrong') from meshhook_engine.doctor() where name = 'exposure';
 
 select * from finish();

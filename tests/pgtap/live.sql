@@ -110,6 +110,11 @@ insert into meshhook_engine.watchers (channel_id, reader, user_id, until)
 select is(pg_temp.attempt('viewer', 'select * from meshhook.watch(''runs:test-alpha'')'), 'PT429', '500 watches a user');
 select is(pg_temp.attempt('editor', 'select * from meshhook.watch(''runs:test-alpha'')'), '1', 'are nobody else''s business');
 
+select is(pg_temp.attempt('editor', format('select w.* from generate_series(1, %s) n, meshhook.watch(''runs:test-alpha'', md5(n::text)::uuid) w', n)),
+  expected, format('%s watches of one channel by a user', n)) from (values (20, '20'), (21, 'PT429')) v(n, expected);
+select is(pg_temp.attempt('editor', format('select w.* from generate_series(1, 40) n, meshhook.watch(''runs:test-alpha'', md5((n %% 20)::text)::uuid) w', n)),
+  '40', 'renewing them') from (values (1)) v(n);
+
 -- The sweeper.
 update meshhook_engine.watchers set until = clock_timestamp() where channel_id <> (select run from here)
   or reader in (select reader from meshhook_engine.watchers, here where channel_id = run limit 4);
@@ -252,8 +257,8 @@ select is(pg_temp.heard(), (select jsonb_build_array(jsonb_build_object('topic',
   from here, meshhook.runs r, started where r.id = started.id), 'with where it stands');
 select pg_temp.rest(1000);
 select meshhook.cancel_run(run, 'enough') from here;
-select is((select jsonb_path_query_array(pg_temp.heard(), '$[*].payload.lines[*].message')), '["run cancelled: enough"]',
-  'the last line of a run is sent with its end');
+select is((select jsonb_path_query_array(pg_temp.heard(), '$[*].payload ? (@.ended == true).lines[*].message')), '["run cancelled: enough"]',
+  'the last line of a run is sent with its end, and said to be the last');
 select is((select sent from meshhook_engine.flush_broadcasts()), 1, 'and');
 select is((select pg_temp.heard() #>> '{0,payload,runs,0,status}'), 'cancelled', 'its status');
 select is((select to_jsonb(w) - '{epoch,interval_ms}'::text[] from meshhook.watch(pg_temp.run_channel()) w), jsonb_build_object(
