@@ -118,6 +118,9 @@ begin
   delete from meshhook_engine.admission where project_id = p_project;
   delete from meshhook_engine.counter_deltas where project_id = p_project;
   delete from meshhook.counters where project_id = p_project;
+  delete from meshhook.alert_history where project_id = p_project;
+  delete from meshhook.alerts where project_id = p_project;
+  delete from meshhook.outbox where project_id = p_project;
   delete from meshhook.queue_metrics where project_id = p_project;
   delete from meshhook.queue_metrics_minute where project_id = p_project;
   delete from meshhook_engine.watched where channel_id in (select w.channel_id

@@ -58,6 +58,12 @@ begin
       heartbeat, intake, lease_tokens, schema_info}'),
     ('meshhook_monitor', 'meshhook_engine', '{compact_counters, ensure_partitions,
       flush_broadcasts, goodbye, heartbeat, schema_info}'),
+    ('meshhook_monitor', 'meshhook_engine', '{alert_load, alert_record, alert_version, outbox_done,
+      outbox_take, outbox_trim}'),
+    ('authenticated', 'meshhook', '{acknowledge_alert}'),
+    ('authenticated', 'meshhook_engine', '{acknowledge_as_member}'),
+    ('service_role', 'meshhook', '{acknowledge_alert}'),
+    ('service_role', 'meshhook_engine', '{acknowledge}'),
     ('meshhook_monitor', 'meshhook_engine', '{drop_metric_days, lead, metric_days, roll_up_metrics,
       step_down, tick}'),
     ('authenticated', 'meshhook', '{explain}'),
@@ -156,3 +162,35 @@ create policy removed_by_admins on meshhook.workflows for delete to authenticate
   using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
 create policy switched_by_admins on meshhook.endpoints for update to authenticated
   using (project_id = any ((select meshhook_engine.my_projects('admin'))::uuid[]));
+
+-- Alerts: admins say what to watch and whom to tell, editors silence and acknowledge. Rows without
+-- a project are the installation's: only service_role sees and changes them.
+grant select on meshhook.alert_rules, meshhook.alerts, meshhook.alert_history, meshhook.silences,
+  meshhook.alert_channels, meshhook.outbox to authenticated, service_role;
+grant insert (project_id, name, expr, hold_s, keep_s, severity, labels, summary, description, runbook,
+    inhibited_by, enabled),
+  update (expr, hold_s, keep_s, severity, labels, summary, description, runbook, inhibited_by, enabled),
+  delete on meshhook.alert_rules to authenticated, service_role;
+grant insert (project_id, rule, labels, starts_at, ends_at, comment), update (ends_at), delete
+  on meshhook.silences to authenticated, service_role;
+grant update (min_severity, group_by, wait_ms, interval_ms, repeat_ms, per_minute, enabled), delete
+  on meshhook.alert_channels to authenticated, service_role;
+do $$
+declare
+  p record;
+begin
+  for p in select * from (values ('alert_rules', 'viewer', 'admin'), ('alerts', 'viewer', null),
+      ('alert_history', 'viewer', null), ('silences', 'viewer', 'editor'),
+      ('alert_channels', 'admin', 'admin'), ('outbox', 'admin', null)) t(name, see, change) loop
+    execute format('create policy seen_by_%ss on meshhook.%I for select to authenticated using'
+      ' (project_id = any ((select meshhook_engine.my_projects(%L))::uuid[]))', p.see, p.name, p.see);
+    continue when p.change is null;
+    execute format('create policy made_by_%1$ss on meshhook.%2$I for insert to authenticated with check'
+      ' (project_id = any ((select meshhook_engine.my_projects(%1$L))::uuid[]))', p.change, p.name);
+    execute format('create policy changed_by_%1$ss on meshhook.%2$I for update to authenticated using'
+      ' (project_id = any ((select meshhook_engine.my_projects(%1$L))::uuid[]))', p.change, p.name);
+    execute format('create policy removed_by_%1$ss on meshhook.%2$I for delete to authenticated using'
+      ' (project_id = any ((select meshhook_engine.my_projects(%1$L))::uuid[]))', p.change, p.name);
+  end loop;
+end
+$$;

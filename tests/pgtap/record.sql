@@ -39,6 +39,7 @@ select throws_ok('delete from meshhook.run_events', '42501', null, 'an old tombs
 select set_eq($$select action from meshhook.audit_log where project_id = pg_temp.project('test-alpha')$$,
   array['projects.insert', 'members.insert', 'workflows.insert', 'versions.insert', 'workflows.update',
     'endpoints.insert', 'endpoint_secrets.insert', 'service_tokens.insert', 'secrets.insert',
+    'alert_rules.insert', 'silences.insert', 'alert_channels.insert',
     'workflows.delete'], 'what was done is in the audit log');
 select is_empty($$select * from meshhook.audit_log where detail ?| array['sealed', 'draft', 'definition', 'plan']
   or detail::text like '%sealed test-alpha%'$$, 'no secret and no definition is');

@@ -9,11 +9,13 @@ create temp table expected (
   tab text, op text, members text default 'nobody', service boolean default false, statement text);
 
 insert into expected (tab, op, members, service)
-  select 'meshhook.' || t, 'select', case when t in ('audit_log', 'service_tokens', 'webhook_bodies')
+  select 'meshhook.' || t, 'select', case when t in ('audit_log', 'service_tokens', 'webhook_bodies', 'alert_channels',
+        'outbox')
       then 'admin' else 'viewer' end, true
   from unnest(array['projects', 'members', 'workflows', 'versions', 'endpoints', 'runs', 'steps',
     'run_events', 'logs', 'channels', 'recent_logs', 'counters', 'audit_log', 'service_tokens',
-    'secrets', 'webhook_bodies', 'queue_metrics', 'queue_metrics_minute']) t;
+    'secrets', 'webhook_bodies', 'queue_metrics', 'queue_metrics_minute',
+    'alert_rules', 'alerts', 'alert_history', 'silences', 'alert_channels', 'outbox']) t;
 insert into expected values ('meshhook.workers', 'select', 'nobody', true);
 
 insert into expected values
@@ -53,6 +55,28 @@ insert into expected values
     $$update meshhook.workflows set published_version = 1$$),
   ('meshhook.workflows', 'delete', 'admin', true,
     $$delete from meshhook.workflows where project_id = (select id from target) and name = 'sketch'$$),
+  ('meshhook.alert_rules', 'insert', 'admin', true,
+    $$insert into meshhook.alert_rules (project_id, name, expr) select id, 'x', 'a > 1' from target$$),
+  ('meshhook.alert_rules', 'insert for all', 'nobody', true,
+    $$insert into meshhook.alert_rules (name, expr) values ('x', 'a > 1')$$),
+  ('meshhook.alert_rules', 'update', 'admin', true,
+    $$update meshhook.alert_rules set enabled = false where project_id = (select id from target)$$),
+  ('meshhook.alert_rules', 'update project', 'nobody', false,
+    $$update meshhook.alert_rules set project_id = null$$),
+  ('meshhook.alert_rules', 'delete', 'admin', true,
+    $$delete from meshhook.alert_rules where project_id = (select id from target)$$),
+  ('meshhook.silences', 'insert', 'editor', true,
+    $$insert into meshhook.silences (project_id, ends_at) select id, now() + interval '1 h' from target$$),
+  ('meshhook.silences', 'update', 'editor', true,
+    $$update meshhook.silences set ends_at = now() + interval '2 h' where project_id = (select id from target)$$),
+  ('meshhook.silences', 'delete', 'editor', true,
+    $$delete from meshhook.silences where project_id = (select id from target)$$),
+  ('meshhook.alert_channels', 'update', 'admin', true,
+    $$update meshhook.alert_channels set enabled = false where project_id = (select id from target)$$),
+  ('meshhook.alert_channels', 'update target', 'nobody', false,
+    $$update meshhook.alert_channels set target = 'https://elsewhere'$$),
+  ('meshhook.alert_channels', 'delete', 'admin', true,
+    $$delete from meshhook.alert_channels where project_id = (select id from target)$$),
   ('meshhook.endpoints', 'update', 'admin', true,
     $$update meshhook.endpoints set enabled = false where project_id = (select id from target)$$),
   ('meshhook.endpoints', 'update slug', 'nobody', false,
@@ -163,6 +187,12 @@ insert into calls values
   ($$select meshhook_engine.compact_counters()$$, '{worker, monitor}'),
   ($$select meshhook.explain((select id from a_run))$$, '{owner, admin, editor, viewer, service_role}'),
   ($$select meshhook_engine.explain((select id from a_run))$$, '{service_role}'),
+  ($$select meshhook.acknowledge_alert((select id from an_alert))$$, '{owner, admin, editor, service_role}'),
+  ($$select meshhook_engine.acknowledge((select id from an_alert), null)$$, '{service_role}'),
+  ($$select meshhook_engine.alert_load()$$, '{monitor}'),
+  ($$select meshhook_engine.alert_version()$$, '{monitor}'),
+  ($$select meshhook_engine.outbox_trim()$$, '{monitor}'),
+  ($$select meshhook_engine.set_channel(gen_random_uuid(), null, 'c', 'slack', 't', 's', null, null)$$, '{}'),
   ($$select meshhook_engine.tick((select id from target), '1 s')$$, '{monitor}'),
   ($$select meshhook_engine.lead((select id from target), '1 s')$$, '{monitor}'),
   ($$select meshhook_engine.step_down((select id from target))$$, '{monitor}'),
@@ -174,7 +204,8 @@ insert into calls values
 create temp table a_run as select id from meshhook.runs where project_id = pg_temp.project('test-alpha');
 create temp table a_token as
   select id from meshhook.service_tokens where project_id = pg_temp.project('test-alpha');
-grant select on a_run, a_token to public;
+create temp table an_alert as select id from meshhook.alerts where project_id = pg_temp.project('test-alpha');
+grant select on a_run, a_token, an_alert to public;
 -- To outsiders a project does not exist.
 select matches(pg_temp.attempt(actor, call), case when actor = any (may) then '^[0-9]+$'
     when actor in ('outsider', 'stranger', 'tokenless') then '^(42501|PT404)$'
