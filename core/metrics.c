@@ -14,7 +14,7 @@ struct metric {
 	const char *name, *labels, *help;
 	uint64_t count, before; /* before: at the last tick */
 	double per_s;
-	metric_fn *fn; /* a gauge's */
+	metric_fn *fn; /* a gauge's, or a counter's that is counted elsewhere */
 	void *arg;
 	uint64_t sum_us; /* a histogram's */
 	uint64_t buckets[];
@@ -71,6 +71,16 @@ metrics_counter(
 }
 
 void
+metrics_counter_of(struct metrics *m, const char *name, const char *labels,
+    const char *help, metric_fn *fn, void *arg)
+{
+	struct metric *x = metric_new(m, METRIC_COUNTER, name, labels, help);
+
+	x->fn = fn;
+	x->arg = arg;
+}
+
+void
 metrics_gauge(struct metrics *m, const char *name, const char *labels,
     const char *help, metric_fn *fn, void *arg)
 {
@@ -97,7 +107,7 @@ metric_add(struct metric *c, uint64_t n)
 uint64_t
 metric_count(const struct metric *m)
 {
-	return m->count;
+	return m->fn != NULL ? (uint64_t)m->fn(m->arg) : m->count;
 }
 
 /* Below METRIC_STEPS a bucket is one microsecond; then octaves begin. */
@@ -204,7 +214,8 @@ metrics_print(const struct metrics *m, struct buf *out)
 		if (x->type == METRIC_HISTOGRAM)
 			print_histogram(out, x);
 		else if (x->type == METRIC_COUNTER)
-			print_sample(out, x, "_total", "", (double)x->count);
+			print_sample(
+			    out, x, "_total", "", (double)metric_count(x));
 		else
 			print_sample(out, x, "", "", x->fn(x->arg));
 	}
@@ -222,8 +233,8 @@ metrics_tick(struct metrics *m, int64_t now_ms)
 
 		x->per_s = m->ticked_ms == 0 || seconds <= 0
 		    ? 0
-		    : (double)(x->count - x->before) / seconds;
-		x->before = x->count;
+		    : (double)(metric_count(x) - x->before) / seconds;
+		x->before = metric_count(x);
 	}
 	m->ticked_ms = now_ms;
 }
@@ -242,7 +253,7 @@ json_one(struct buf *out, const struct metric *x)
 		buf_addf(out, "%.15g", x->fn(x->arg));
 	else if (x->type == METRIC_COUNTER)
 		buf_addf(out, "{\"total\":%llu,\"per_s\":%.1f}",
-		    (unsigned long long)x->count, x->per_s);
+		    (unsigned long long)metric_count(x), x->per_s);
 	else
 		buf_addf(out,
 		    "{\"count\":%llu,\"per_s\":%.1f,\"p50_ms\":%.3f,"

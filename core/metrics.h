@@ -33,6 +33,9 @@ void metrics_deinit(struct metrics *m); /* idempotent; frees its metrics */
  * outlive the registry. */
 struct metric *metrics_counter(
     struct metrics *m, const char *name, const char *labels, const char *help);
+/* One that is counted elsewhere, and read when it is printed. */
+void metrics_counter_of(struct metrics *m, const char *name, const char *labels,
+    const char *help, metric_fn *fn, void *arg);
 void metrics_gauge(struct metrics *m, const char *name, const char *labels,
     const char *help, metric_fn *fn, void *arg);
 /* A name that ends in "_seconds". */

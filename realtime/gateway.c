@@ -246,6 +246,7 @@ start_logs(struct gateway *g)
 	struct stats_options stats = { .db = g->db,
 		.identities = g->identities,
 		.metrics = &g->metrics,
+		.hub = streams_hub(g->streams),
 		.version = MESHHOOK_VERSION,
 		.gateway = g->id };
 	struct publish_options o = { .db = g->db,
@@ -299,6 +300,7 @@ start_database(struct gateway *g, struct error *err)
 		.on_state = db_changed,
 		.arg = g };
 	struct intake_options in = { .vault = &g->vault,
+		.metrics = &g->metrics,
 		.rate = g->o->endpoint_rate,
 		.burst = g->o->endpoint_burst };
 
@@ -313,9 +315,9 @@ start_database(struct gateway *g, struct error *err)
 	g->intake = intake_new(g->loop, &in);
 	if (start_identities(g, err) < 0)
 		return -1;
-	start_logs(g);
 	if (start_streams(g, &db, err) < 0)
 		return -1;
+	start_logs(g);
 	if (g->o->local == NULL)
 		return 0;
 	g->local = local_new(g->loop, g->o->local, err);

@@ -59,6 +59,7 @@ struct intake {
 	struct loop_timer *sweep, *pause;
 	int64_t away_ms; /* since when the database is away; 0: it's there */
 	int paused;      /* after the database refused: for a moment */
+	struct metric *stored, *duplicates, *refused;
 	struct db_array endpoint, version, key, input, meta, digest, body, kept;
 };
 

@@ -31,6 +31,7 @@ item_problem(struct item *item, const struct problem *p)
 {
 	struct request *req = item->req;
 
+	metric_add(item->intake->refused, 1);
 	item_free(item);
 	if (req == NULL)
 		return;
@@ -46,6 +47,9 @@ item_started(struct item *item, const struct uuid *run, const char *outcome)
 	int differs = strcmp(outcome, "differs") == 0;
 	char id[UUID_TEXT], text[100], headers[QUOTA_HEADERS];
 
+	metric_add(strcmp(outcome, "started") == 0 ? item->intake->stored
+						   : item->intake->duplicates,
+	    1);
 	reply.headers = quota_headers(&item->rate, headers);
 	item_free(item);
 	if (req == NULL)
@@ -394,6 +398,27 @@ pause_over(void *arg)
 	intake_pump(in);
 }
 
+static double
+queued(void *arg)
+{
+	const struct intake *in = arg;
+
+	return (double)in->n_queue;
+}
+
+static void
+metrics_start(struct intake *in, struct metrics *m)
+{
+	in->stored = metrics_counter(m, "meshhook_intake_webhooks", NULL,
+	    "Webhooks that started a run.");
+	in->duplicates = metrics_counter(m, "meshhook_intake_duplicates", NULL,
+	    "Webhooks that had come before.");
+	in->refused = metrics_counter(m, "meshhook_intake_refused", NULL,
+	    "Webhooks whose signature held and that were refused.");
+	metrics_gauge(m, "meshhook_intake_queued", NULL,
+	    "Webhooks that wait for a transaction.", queued, in);
+}
+
 struct intake *
 intake_new(struct loop *loop, const struct intake_options *options)
 {
@@ -424,6 +449,7 @@ intake_new(struct loop *loop, const struct intake_options *options)
 	db_array_init(&in->digest, DB_BYTEA);
 	db_array_init(&in->body, DB_BYTEA);
 	db_array_init(&in->kept, DB_JSONB);
+	metrics_start(in, options->metrics);
 	return in;
 }
 

@@ -17,6 +17,7 @@
  * webhook-id makes harmless. Whoever waits longer than DEADLINE_MS is told 503,
  * and everybody at once when the database has been away for OUTAGE_MS.
  */
+#include "core/metrics.h"
 #include "realtime/endpoint.h"
 #include "realtime/server.h"
 #include "supabase/client/flush.h"
@@ -36,6 +37,7 @@ struct intake_options {
 	struct db *db;
 	struct flush *flush; /* told that runs were started */
 	const struct vault *vault;
+	struct metrics *metrics;
 	uint32_t rate;  /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t burst; /* 0: twice the rate */
 };

@@ -259,6 +259,49 @@ outstanding(void *arg)
 	return db_outstanding(s->o.db);
 }
 
+/* Streams: one function a number, each read when it is printed. */
+#define HUB_NUMBER(member)                                                     \
+	static double hub_##member(void *arg)                                  \
+	{                                                                      \
+		const struct stats *s = arg;                                   \
+		struct hub_stats now;                                          \
+                                                                               \
+		hub_stats(s->o.hub, &now);                                     \
+		return (double)now.member;                                     \
+	}
+HUB_NUMBER(readers)
+HUB_NUMBER(topics)
+HUB_NUMBER(behind)
+HUB_NUMBER(ring_bytes)
+HUB_NUMBER(lines)
+HUB_NUMBER(events)
+HUB_NUMBER(bytes)
+HUB_NUMBER(slow)
+
+static void
+count_streams(struct stats *s)
+{
+	struct metrics *m = s->o.metrics;
+
+	metrics_gauge(
+	    m, "meshhook_streams", NULL, "Streams open.", hub_readers, s);
+	metrics_gauge(m, "meshhook_stream_channels", NULL,
+	    "Channels that somebody here follows.", hub_topics, s);
+	metrics_gauge(m, "meshhook_stream_lag", NULL,
+	    "Followed channels whose reader is behind and reads pages.",
+	    hub_behind, s);
+	metrics_gauge(m, "meshhook_stream_ring_bytes", NULL,
+	    "Lines kept for readers.", hub_ring_bytes, s);
+	metrics_counter_of(m, "meshhook_stream_lines", NULL,
+	    "Lines sent to readers.", hub_lines, s);
+	metrics_counter_of(m, "meshhook_stream_events", NULL,
+	    "Events sent to readers.", hub_events, s);
+	metrics_counter_of(m, "meshhook_stream_bytes", NULL,
+	    "Bytes sent to readers.", hub_bytes, s);
+	metrics_counter_of(m, "meshhook_stream_drops", NULL,
+	    "Readers that were cut since they read too slowly.", hub_slow, s);
+}
+
 static void
 tick(void *arg)
 {
@@ -285,6 +328,7 @@ stats_new(struct loop *loop, const struct stats_options *options)
 	    "Whether the database is there.", database, s);
 	metrics_gauge(m, "meshhook_database_calls", NULL,
 	    "Statements that were sent and not answered.", outstanding, s);
+	count_streams(s);
 	s->seconds = metrics_histogram(m, "meshhook_http_seconds", NULL,
 	    "From a request's head to its answer.");
 	return s;

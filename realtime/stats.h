@@ -8,6 +8,7 @@
  * None of it names a tenant.
  */
 #include "core/metrics.h"
+#include "realtime/hub.h"
 #include "realtime/identity.h"
 
 struct stats;
@@ -16,6 +17,7 @@ struct stats_options {
 	struct db *db;
 	struct identities *identities;
 	struct metrics *metrics;
+	const struct hub *hub; /* of the streams */
 	const char *version;
 	struct uuid gateway;
 };

@@ -31,6 +31,10 @@ ELSEWHERE = {
     ('post', '/api/logs/publish', '409'): 'tests/integration/publish.test.mjs',
     ('post', '/hooks/{project}/{endpoint}', '409'): 'tests/integration/gateway.test.mjs',
     ('post', '/hooks/{project}/{endpoint}', '429'): 'tests/integration/gateway.test.mjs',
+    ('get', '/api/logs/stream', '204'): 'tests/integration/stream.test.mjs',
+    ('get', '/api/logs/stream', '422'): 'tests/integration/stream.test.mjs',
+    ('get', '/api/logs/stream', '429'): 'tests/integration/stream.test.mjs',
+    ('post', '/api/logs/stream/{id}/channels', '429'): 'tests/integration/stream.test.mjs',
     ('get', '/realtime/v1/websocket', '101'): 'tests/integration/realtime.test.mjs',
     ('get', '/realtime/v1/websocket', 'default'): 'tests/integration/realtime.test.mjs',
     ('post', '/realtime/v1/faults', 'default'): 'tests/integration/realtime.test.mjs',
@@ -109,7 +113,14 @@ class Gateway:
         c = http.client.HTTPConnection('127.0.0.1', self.port, timeout=20)
         c.request(method.upper(), path, body=body, headers=headers or {})
         r = c.getresponse()
-        out = r.status, dict((k.lower(), v) for k, v in r.getheaders()), r.read()
+        got = {k.lower(): v for k, v in r.getheaders()}
+        if 'event-stream' in got.get('content-type', '') and r.status == 200:
+            text = b''
+            while not text.endswith(b'\n\n') or b'event: ' not in text:
+                text += r.fp.readline()
+            self.stream = c, r # stays open
+            return r.status, got, text
+        out = r.status, got, r.read()
         c.close()
         return out
 
@@ -136,6 +147,8 @@ def header_problem(headers, spec):
 def body_problem(headers, body, spec):
     kind = headers.get('content-type', '').split(';')[0]
     content = spec.get('content', {})
+    if not content and not body:
+        return ''
     if kind not in content:
         return f'"{kind}" is not documented'
     schema = content[kind].get('schema', {})
@@ -218,6 +231,36 @@ def history(g, owner, outsider, service):
     ask(g, 'post', ticket, 403, service)
 
 
+def streams(g, owner, outsider, service):
+    path = f'/api/logs/stream?channels=logs:etl:{SLUG}:wf,logs:etl:{SLUG}:*'
+    ready = ask(g, 'get', path + '&tail=1', 200, owner)
+    (connection, _), name = g.stream, re.search(rb'"stream":"([^"]+)"', ready).group(1).decode()
+    ticket = json.loads(ask(g, 'post', '/api/logs/stream/ticket', 201, owner))['ticket']
+    ask(g, 'get', f'{path}&ticket={ticket}', 200)
+    g.stream[0].close()
+    ask(g, 'get', '/api/logs/stream?channels=x', 400, owner)
+    ask(g, 'get', path, 401)
+    ask(g, 'get', path, 403, service)
+    ask(g, 'get', path, 404, outsider)
+    for i in range(0, 51, 50):
+        ask(g, 'post', '/api/logs/publish', 200, service,
+            body=[{'resource_id': f'r{k}', 'logData': 'm'} for k in range(i, min(51, i + 50))])
+    names = ','.join(f'logs:etl:{SLUG}:r{i}' for i in range(51))
+    ask(g, 'get', f'/api/logs/stream?channels={names}', 400, owner)
+    ask(g, 'get', f'/api/logs?channels={names}', 400, owner)
+    for kind, body in (('token', None), ('channels', {'add': [], 'remove': [f'logs:etl:{SLUG}:*']})):
+        at = f'/api/logs/stream/{name}/{kind}'
+        ask(g, 'post', at, 200, owner, body=body)
+        ask(g, 'post', at, 401, body=body)
+        ask(g, 'post', at, 403, service, body=body)
+        ask(g, 'post', at, 404, outsider, body=body)
+        ask(g, 'post', f'/api/logs/stream/{uuid.uuid4()}/{kind}', 202, owner, body=body)
+    ask(g, 'post', f'/api/logs/stream/{name}/channels', 422, owner,
+        body={'add': [f'logs:etl:{SLUG}:r{i}' for i in range(50)]})
+    ask(g, 'post', f'/api/logs/stream/{name}/channels', 400, owner, body='{')
+    connection.close()
+
+
 def operation(g, owner, outsider, service):
     for path in ('/health', '/livez', '/readyz', '/metrics'):
         ask(g, 'get', path, 200)
@@ -277,6 +320,9 @@ def away(owner, service):
     ask(g, 'post', '/api/logs/stream/ticket', 503, token)
     ask(g, 'get', f'/api/logs?channels=logs:etl:{SLUG}:wf', 503, owner)
     ask(g, 'get', '/admin/logs/stats', 503, owner)
+    ask(g, 'get', f'/api/logs/stream?channels=logs:etl:{SLUG}:wf', 503, owner)
+    for kind in ('token', 'channels'):
+        ask(g, 'post', f'/api/logs/stream/{uuid.uuid4()}/{kind}', 503, token, body={})
     ask(g, 'post', '/api/logs/publish', 503, service, body={'logData': 'm'})
     webhook(g, 'whsec_' + base64.b64encode(b'x' * 32).decode(), '{}', 503)
     g.end()
@@ -310,7 +356,7 @@ def main():
     made = subprocess.run([binary, '-q', 'endpoint', 'create', 'in', 'flow', '-o', 'json'], env=env,
                           check=True, capture_output=True, text=True)
     g = Gateway(MESHHOOK_USER_RATE='0')
-    for part in (publish, history, operation):
+    for part in (publish, history, streams, operation):
         part(g, owner, outsider, service)
     webhooks(g, json.loads(made.stdout)['secret'])
     g.end()
