@@ -108,13 +108,23 @@ template_header_check(struct str s, struct error *err)
 	return 0;
 }
 
+/* A path that lacks a segment means something else: /users//posts. */
+static int
+put_null(const struct template_text *text)
+{
+	if (text->mode == TEMPLATE_PLAIN || text->mode == TEMPLATE_HEADER ||
+	    (text->n > 0 && memchr(text->s, '?', text->n) != NULL))
+		return 0;
+	return fail(text->err, FAULT_INPUT, "url", "null in the path of a URL");
+}
+
 int
 template_put_value(struct template_text *text, const struct json *v)
 {
 	struct str s = json_str(v);
 
 	if (v->type == JSON_NULL)
-		return 0;
+		return put_null(text);
 	if (v->type != JSON_STRING) {
 		if (expr_text_size(v, text->most) > text->most)
 			return fail_size(text);

@@ -18,7 +18,7 @@
  *                  characters, so none can leave its path segment or parameter;
  *                  a path segment that comes out as "." or ".." fails. Scheme
  *                  and authority must be literal, up to the '/', '?' or '#'
- *                  behind them.
+ *                  behind them. Before a '?', null fails.
  * TEMPLATE_URL_ANY_HOST  the same, but until the authority has ended values
  *                  are put in as they are.
  * TEMPLATE_HEADER  control bytes but tab fail.

@@ -192,6 +192,10 @@ test_hosts_are_literal(void **state)
 		assert_int_equal(
 		    template_check(t, TEMPLATE_URL_ANY_HOST, &err), 0);
 	}
+	fails(TEMPLATE_URL, "\"http://a.test/u/{{ input.none }}/p\"",
+	    "null in the path of a URL");
+	gives(TEMPLATE_URL, "\"http://a.test/u?q={{ input.none }}\"",
+	    "\"http://a.test/u?q=\"");
 	gives(TEMPLATE_URL_ANY_HOST, "\"{{ input.url }}\"",
 	    "\"https://x.test/cb?y=1\"");
 	gives(TEMPLATE_URL_ANY_HOST, "\"{{ input.url }}&n={{ input.evil }}\"",
