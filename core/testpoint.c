@@ -2,6 +2,7 @@
 
 #ifdef TESTPOINTS
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ testpoint_of(const char *name, const char *what, size_t n)
 		kill(getpid(), SIGKILL);
 }
 
-static int left;
+static int left = -1; /* not asked yet */
 
 void
 fault_set(int countdown)
@@ -43,6 +44,13 @@ fault_set(int countdown)
 int
 fault_hit(void)
 {
-	return left > 0 && --left == 0;
+	const char *want = left < 0 ? getenv("MESHHOOK_TESTFAULT") : NULL;
+
+	if (left < 0)
+		left = want != NULL ? (int)strtol(want, NULL, 10) : 0;
+	if (left == 0 || --left > 0)
+		return 0;
+	dprintf(STDERR_FILENO, "{\"event\":\"fault.hit\"}\n");
+	return 1;
 }
 #endif

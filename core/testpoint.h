@@ -5,8 +5,9 @@
  * count-th time, MESHHOOK_TESTPOINT=name=what when it is what's turn. Compiled
  * out of a release (meson -Dtestpoints=true).
  *
- * fault_hit() is a countdown for fault loops: with fault_set(n), the n-th call
- * from now says yes, once; an operation that may fail asks it first.
+ * fault_hit() is a countdown for fault loops: with fault_set(n), or from the
+ * start with MESHHOOK_TESTFAULT=n, the n-th call from now says yes, once; an
+ * operation that may fail asks it first.
  */
 #include <stddef.h>
 

@@ -460,10 +460,10 @@ db_send(struct db *db, const struct sql *sql, const struct db_param *params,
 {
 	struct db_entry *e;
 
-	if (db->phase != PHASE_READY || db->io == NULL || fault_hit())
+	if (db->phase != PHASE_READY || db->io == NULL)
 		return fail(err, FAULT_RETRY, "08003",
 		    "%s: not connected to the database", sql->name);
-	if (!params_send(db, sql, params)) {
+	if (fault_hit() || !params_send(db, sql, params)) {
 		broken(db);
 		return fail(err, FAULT_RETRY, "08006",
 		    "%s: not sent to the database", sql->name);

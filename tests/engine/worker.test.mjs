@@ -154,6 +154,24 @@ test('parallel calls of a run that end at different times are not stale', { time
   } finally { await w.close(); }
 });
 
+test('whichever statement can not be sent, the run ends right', { timeout: 120000 }, async () => {
+  const w = await World.open('fault');
+  try {
+    w.publish(flow('waits', log('a'), { id: 'wait', type: 'delay', for: '50ms' }, log('b')));
+    let n = 1;
+    for (let touched = true; touched; n++) {
+      const id = await w.start('waits');
+      const c = w.spawn(['worker', '--drain'], { MESHHOOK_TESTFAULT: String(n), MESHHOOK_WORKER_LEASE: '1s' });
+      const { code } = await c.over;
+      const text = fs.readFileSync(c.log, 'utf8');
+      assert.equal(code, 0, `send ${n}: ${text}`);
+      await checkRun(w, id);
+      touched = text.includes('"fault.hit"');
+    }
+    assert.ok(n > 8, `only ${n} sends`);
+  } finally { await w.close(); }
+});
+
 test('SIGTERM lets a call end and records it', { timeout: 60000 }, async () => {
   const w = await World.open('drain');
   try {

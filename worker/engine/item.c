@@ -70,21 +70,6 @@ output_set(struct item *item, uint32_t node, const struct json *output)
 	c->outputs[at] = output;
 }
 
-/* What templates of later steps see of this event. */
-static void
-event_seen(struct item *item, const struct event *e)
-{
-	struct json *output = json_get(e->payload, "output");
-	int32_t node;
-
-	if (output == NULL)
-		return;
-	node = flow_find(
-	    item->version->flow, json_str(json_get(e->payload, "step")));
-	if (node >= 0)
-		output_set(item, (uint32_t)node, output);
-}
-
 static int
 append(struct item *item, struct event *e, struct error *err)
 {
@@ -159,10 +144,7 @@ acknowledge(struct item *item, struct error *err)
 static int
 fact(struct item *item, struct event *e, struct error *err)
 {
-	if (append(item, e, err) < 0)
-		return -1;
-	event_seen(item, e);
-	return acknowledge(item, err);
+	return append(item, e, err) < 0 ? -1 : acknowledge(item, err);
 }
 
 static void
@@ -376,8 +358,6 @@ catch_up(
 		return 0;
 	if (from < 0 || (uint32_t)(from + n) > t->n_tail)
 		return fail(err, FAULT_BUG, "TAIL", "events are missing");
-	for (int32_t i = from; i < from + n; i++)
-		event_seen(item, &t->tail[i]);
 	return run_catch_up(item->run, t->tail + from, (uint32_t)n, err);
 }
 
