@@ -248,6 +248,11 @@ def streams(g, owner, outsider, service):
     names = ','.join(f'logs:etl:{SLUG}:r{i}' for i in range(51))
     ask(g, 'get', f'/api/logs/stream?channels={names}', 400, owner)
     ask(g, 'get', f'/api/logs?channels={names}', 400, owner)
+    for _ in range(200): # until it hears the other gateways
+        if g.send('post', f'/api/logs/stream/{uuid.uuid4()}/token',
+                  {'Authorization': f'Bearer {owner}'})[0] == 202:
+            break
+        time.sleep(0.05)
     for kind, body in (('token', None), ('channels', {'add': [], 'remove': [f'logs:etl:{SLUG}:*']})):
         at = f'/api/logs/stream/{name}/{kind}'
         ask(g, 'post', at, 200, owner, body=body)
