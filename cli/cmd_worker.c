@@ -5,6 +5,7 @@ static int
 cmd_worker(struct cli *cli, struct error *err)
 {
 	const struct config *c = &cli->config;
+	const char *keys = config_text(c, SETTING_SECRET_KEY);
 
 	if (config_need(c, SETTING_WORKER_DB_URL, err) < 0)
 		return -1;
@@ -12,6 +13,7 @@ cmd_worker(struct cli *cli, struct error *err)
 	    .database_url = config_text(c, SETTING_WORKER_DB_URL),
 	    .http_allow = config_text(c, SETTING_HTTP_ALLOW),
 	    .http_ca_file = config_text(c, SETTING_HTTP_CA_FILE),
+	    .secret_keys = keys != NULL ? str_of(keys) : (struct str){ "", 0 },
 	    .max_in_flight = (uint32_t)config_int(c, SETTING_WORKER_CALLS),
 	    .batch = (uint32_t)config_int(c, SETTING_WORKER_BATCH),
 	    .lease_ms = config_int(c, SETTING_WORKER_LEASE),

@@ -121,6 +121,33 @@ load_draft(struct session *s, const char *name, struct definition *d,
 	return r;
 }
 
+/* A step that uses a secret which isn't there could only fail. */
+static int
+secrets_check(struct session *s, const struct definition *d, struct error *err)
+{
+	struct arena *a = &s->cli->arena;
+	const char *names = "", *unknown;
+	struct rows rows = { 0 };
+	int r = 0;
+
+	if (d->flow->n_secrets == 0)
+		return 0;
+	for (uint32_t i = 0; i < d->flow->n_secrets; i++)
+		names = arena_printf(a, "%s%s%.*s", names, i > 0 ? " " : "",
+		    STR_FMT(d->flow->secrets[i]));
+	if (SESSION_QUERY(s, &sql_secret_unknown, &rows, err, db_text(s->id),
+		db_text(names)) < 0)
+		return -1;
+	unknown = rows_text(&rows, 0, "names");
+	if (unknown[0] != '\0')
+		r = fail(err, FAULT_INPUT, "PT404",
+		    "%s has no secret %.200s, which the workflow uses\n"
+		    "make it: meshhook secret set %.*s",
+		    s->slug, unknown, (int)strcspn(unknown, " "), unknown);
+	rows_deinit(&rows);
+	return r;
+}
+
 static int
 publish(struct session *s, const char *name, const struct definition *d,
     const struct uuid *id, struct error *err)
@@ -129,6 +156,8 @@ publish(struct session *s, const char *name, const struct definition *d,
 	struct rows rows = { 0 };
 	struct json *plan;
 
+	if (secrets_check(s, d, err) < 0)
+		return -1;
 	if (flow_plan(a, d->flow, &plan, err) < 0)
 		return fail_in(err, "plan");
 	if (SESSION_QUERY(s, &sql_workflow_publish, &rows, err, db_uuid(id),

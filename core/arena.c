@@ -58,6 +58,14 @@ arena_reset(struct arena *a)
 	a->used = b->size;
 }
 
+void
+arena_wipe(struct arena *a)
+{
+	for (struct arena_block *b = a->head; b != NULL; b = b->next)
+		explicit_bzero(b->bytes, b->size);
+	arena_reset(a);
+}
+
 /* Blocks double up to BLOCK_MAX, so that a big job takes few of them. */
 static int
 add_block(struct arena *a, size_t need)

@@ -36,6 +36,7 @@ void arena_init(struct arena *a);
 void arena_init_cap(struct arena *a, size_t cap);
 void arena_deinit(struct arena *a); /* idempotent */
 void arena_reset(struct arena *a);  /* frees all but one block */
+void arena_wipe(struct arena *a);   /* the same, and overwrites all of it */
 
 void *arena_alloc(struct arena *a, size_t n);
 void *arena_zalloc(struct arena *a, size_t n);

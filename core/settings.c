@@ -178,6 +178,12 @@ const struct setting settings[N_SETTINGS] = {
 		.groups = SETTING_G_GATEWAY | SETTING_G_INTAKE, .secret = 1,
 		.help = "the key under which endpoint secrets are sealed",
 	},
+	[SETTING_SECRET_KEY] = {
+		.env = "MESHHOOK_SECRET_KEY", .type = SETTING_KEY,
+		.groups = SETTING_G_WORKER | SETTING_G_SECRET, .secret = 1,
+		.help = "the key under which secrets of steps are sealed; "
+			"never given to a gateway",
+	},
 	[SETTING_JWT_SECRET] = {
 		.env = "MESHHOOK_JWT_SECRET", .alias = "SUPABASE_JWT_SECRET",
 		.type = SETTING_TEXT,

@@ -52,11 +52,28 @@ test_cap_and_overflow(void **state)
 	arena_deinit(&a);
 }
 
+static void
+test_wiped_memory_is_zero(void **state)
+{
+	struct arena a;
+	char *p;
+
+	(void)state;
+	arena_init(&a);
+	p = arena_strdup(&a, "a secret");
+	arena_wipe(&a);
+	for (size_t i = 0; i < 9; i++)
+		assert_int_equal(p[i], 0);
+	assert_ptr_equal(arena_alloc(&a, 9), p);
+	arena_deinit(&a);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alignment_and_growth),
+		cmocka_unit_test(test_wiped_memory_is_zero),
 		cmocka_unit_test(test_grow_in_place_when_last),
 		cmocka_unit_test(test_cap_and_overflow),
 	};

@@ -87,6 +87,7 @@ call_free(struct http_call *call)
 	list_remove(&call->stream);
 	call_detach(call);
 	free(call->body);
+	arena_wipe(&call->arena); /* headers and bodies may hold secrets */
 	arena_deinit(&call->arena);
 	free(call);
 	return NULL;

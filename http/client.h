@@ -76,6 +76,7 @@ struct http_request {
 	struct str body;
 	int64_t timeout_ms, connect_timeout_ms; /* 0: the options' */
 	uint32_t max_redirects;                 /* 0: none are followed */
+	int body_secret; /* a redirect that takes it elsewhere isn't followed */
 	/* A stream: what comes of a 2xx answer's body is handed on at the end of
 	 * each turn, with the call's arg, and not kept; neither body_limit nor
 	 * timeout_ms hold then, the caller knows how long silence is. NULL: the

@@ -304,7 +304,7 @@ hop_follow(struct http_call *call, struct error *err)
 	const char *origin = call->origin;
 	char *to = NULL;
 	long status = 0;
-	int body_gone;
+	int body_gone, other;
 
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(call->easy, CURLINFO_REDIRECT_URL, &to);
@@ -324,6 +324,11 @@ hop_follow(struct http_call *call, struct error *err)
 		call->req.method = STR("GET");
 		call->req.body = STR("");
 	}
-	drop_headers(call, body_gone, strcasecmp(origin, call->origin) != 0);
+	other = strcasecmp(origin, call->origin) != 0;
+	if (other && call->req.body_secret && call->req.body.n > 0)
+		return fail(err, FAULT_INPUT, "REDIRECTS",
+		    "redirected to another origin, where what the body holds "
+		    "must not go");
+	drop_headers(call, body_gone, other);
 	return 0;
 }

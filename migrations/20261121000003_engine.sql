@@ -476,7 +476,11 @@ begin
       from unnest(p_ev_item, p_ev_type) e(item, type) where v_ok[e.item] group by 1, 2
     union all
     select v_project[l.item], 'log.lines', count(*)
-      from unnest(p_lg_item) l(item) where v_ok[l.item] group by 1;
+      from unnest(p_lg_item) l(item) where v_ok[l.item] group by 1
+    union all
+    select v_project[e.item], 'masked', sum((e.payload ->> 'masked')::bigint)
+      from unnest(p_ev_item, p_ev_payload) e(item, payload)
+     where v_ok[e.item] and e.payload ? 'masked' group by 1;
 
   -- 6. who watches is told, last: this may wait for a flush
   if exists (select from meshhook_engine.watched w where w.until > now()) then

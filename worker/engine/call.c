@@ -11,8 +11,10 @@ headers_of(struct arena *a, const struct http_response *res)
 	struct header *h = arena_array(a, res->n_headers, sizeof(*h));
 
 	for (uint32_t i = 0; i < res->n_headers; i++)
-		h[i] = (struct header){ arena_str(a, res->headers[i].name),
-			arena_str(a, res->headers[i].value) };
+		h[i] = (struct header){
+			.name = arena_str(a, res->headers[i].name),
+			.value = arena_str(a, res->headers[i].value),
+		};
 	return h;
 }
 
@@ -99,6 +101,7 @@ call_start(struct task *t, const struct http_step *http)
 		.headers = headers,
 		.n_headers = http->n_headers,
 		.body = http->body,
+		.body_secret = http->body_secret,
 		.timeout_ms = timeout_of(t, http),
 		.max_redirects =
 		    http->max_redirects > 0 ? (uint32_t)http->max_redirects : 0,
@@ -109,6 +112,7 @@ call_start(struct task *t, const struct http_step *http)
 		headers[i] = (struct http_header){
 			.name = http->headers[i].name,
 			.value = http->headers[i].value,
+			.secret = http->headers[i].secret,
 		};
 	t->what = arena_printf(&t->arena, "%.*s %s", STR_FMT(http->method),
 	    http_url_redacted(&t->arena, http->url));
@@ -125,11 +129,17 @@ void
 call_begin(struct task *t)
 {
 	struct context context;
+	struct json *secrets;
 	struct effect effect;
 	struct error err;
 	int r;
 
 	context_of(&t->arena, t, &context);
+	if (secrets_of(t, &secrets, &err) < 0) {
+		failed(t, "secret", arena_strdup(&t->arena, err.text));
+		return;
+	}
+	context.secrets = secrets;
 	r = node_begin(&t->arena, t->version->flow, t->message.node, &context,
 	    t->now_ms, &effect, &err);
 	if (r != 0) {
@@ -143,6 +153,10 @@ call_begin(struct task *t)
 	}
 	if (effect.type != EFFECT_HTTP) {
 		failed(t, effect.code, effect.message);
+		return;
+	}
+	if (secrets_host_check(t, effect.http.url, &err) < 0) {
+		failed(t, "secret", arena_strdup(&t->arena, err.text));
 		return;
 	}
 	if (t->deadline_ms == 0 && effect.http.deadline_ms > 0)

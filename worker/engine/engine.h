@@ -26,6 +26,7 @@
 #include "http/client.h"
 #include "supabase/client/db.h"
 #include "supabase/client/flush.h"
+#include "worker/engine/secret.h"
 #include "worker/engine/worker.h"
 #include "worker/flow/node.h"
 #include "worker/flow/run.h"
@@ -45,6 +46,8 @@ struct version {
 	struct arena arena;
 	struct flow *flow; /* NULL: loading, or it can't be had (error) */
 	struct str workflow;
+	struct uuid project;
+	struct secrets secrets;
 	int32_t number;
 	uint32_t refs;
 	int loading;
@@ -68,6 +71,14 @@ enum care {
 	CARE_FAIL,    /* the step fails with the database's reason */
 	CARE_ABANDON, /* a dead letter, and the end of its run */
 	CARE_DROP,    /* nothing: the lease runs out */
+};
+
+/* Where a task stands with its version's secrets. */
+enum task_secrets {
+	SECRETS_NONE,
+	SECRETS_WANTED, /* it waits for the next call, in LOADING */
+	SECRETS_ASKED,
+	SECRETS_TAKEN, /* its arena may hold values */
 };
 
 struct task {
@@ -101,6 +112,7 @@ struct task {
 	struct event event; /* what came of it; type NULL: not carried out */
 	struct log_line line;
 	enum care care;
+	enum task_secrets secrets;
 	struct error refused;
 	uint32_t item; /* of its commit */
 	int extending; /* its lease is in an extend on its way */
@@ -146,6 +158,7 @@ struct worker {
 	int64_t began_us;
 
 	struct poller poller;
+	struct asking secrets;
 	struct list versions;
 	struct list tasks[N_TASK_STATES];
 	uint32_t n_tasks[N_TASK_STATES];
@@ -180,6 +193,7 @@ void task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms);
 void tasks_unpark(struct worker *w); /* if they are all that is in hand */
 /* Its version is here, or can't be had. */
 void task_begin(struct task *t);
+void task_go(struct task *t); /* and its secrets, where it needs any */
 void task_events_add(struct task *t, const struct json *tail, int32_t known);
 uint32_t tasks_held(const struct worker *w);
 

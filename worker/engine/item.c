@@ -23,13 +23,68 @@ item_room(struct arena *a, void *array, uint32_t n, uint32_t *room, size_t size)
 	     &(item)->room_##what, sizeof(*(item)->what)),                     \
 	    &(item)->what[(item)->n_##what++])
 
+/* A copy with another value for a member. */
+static struct json *
+with_member(
+    struct arena *a, const struct json *o, const char *key, struct json *v)
+{
+	struct json *out = json_object(a);
+
+	for (uint32_t i = 0; i < o->n; i++)
+		json_set_str(a, out, o->of[i].key, o->of[i].value);
+	json_set(a, out, key, v);
+	return out;
+}
+
+/*
+ * Take out of a fact what must not be recorded, before anything sees it: what
+ * later steps see is what is recorded. How much that was is recorded.
+ */
+static void
+event_mask(struct item *item, struct event *e)
+{
+	static const char *const members[] = { "output", "message" };
+	const struct version *v = item->version;
+	const struct flow *flow = v != NULL ? v->flow : NULL;
+	const struct mask *mask = v != NULL ? v->secrets.mask : NULL;
+	int32_t at = flow == NULL
+	    ? -1
+	    : flow_find(flow, json_str(json_get(e->payload, "step")));
+	const struct node *node =
+	    at >= 0 && (uint32_t)at < flow->n_nodes ? &flow->nodes[at] : NULL;
+	struct json *output = json_get(e->payload, "output");
+	int cut = json_is(json_get(output, "truncated"), JSON_TRUE);
+	uint32_t hits = 0;
+
+	if (node != NULL && node->type == NODE_BRANCH)
+		return; /* its output is the name of a case */
+	for (uint32_t i = 0; node != NULL && i < node->n_redact; i++)
+		output = mask_path(item->a, output, node->redact[i], &hits);
+	if (hits > 0)
+		e->payload = with_member(item->a, e->payload, "output", output);
+	for (size_t i = 0; mask != NULL && i < 2; i++) {
+		struct json *was = json_get(e->payload, members[i]);
+		struct json *now = mask_json(item->a, mask, was, cut, &hits);
+
+		if (now != was)
+			e->payload =
+			    with_member(item->a, e->payload, members[i], now);
+	}
+	if (hits > 0)
+		e->payload = with_member(
+		    item->a, e->payload, "masked", json_int(item->a, hits));
+}
+
 /* {"event", "step", "attempt"}, with what the line has of its own. */
 static void
 line_add(struct item *item, const struct event *e, const struct log_line *line)
 {
 	static const char *const keys[] = { "step", "attempt" };
+	const struct mask *mask =
+	    item->version != NULL ? item->version->secrets.mask : NULL;
 	struct item_line *l = PUSH(item, lines);
 	struct json *attrs = json_object(item->a);
+	uint32_t hits = 0;
 
 	json_set(item->a, attrs, "event", json_cstring(item->a, e->type));
 	for (size_t i = 0; i < 2; i++) {
@@ -39,8 +94,12 @@ line_add(struct item *item, const struct event *e, const struct log_line *line)
 			json_set(item->a, attrs, keys[i], v);
 	}
 	if (line->attrs != NULL)
-		json_set(item->a, attrs, "data", (struct json *)line->attrs);
-	*l = (struct item_line){ line->level, line->message, attrs };
+		json_set(item->a, attrs, "data",
+		    mask_json(item->a, mask, line->attrs, 0, &hits));
+	*l = (struct item_line){ line->level,
+		mask_text(item->a, mask, line->message, 0, &hits), attrs };
+	if (hits > 0)
+		json_set(item->a, attrs, "masked", json_int(item->a, hits));
 }
 
 static void
@@ -73,6 +132,7 @@ output_set(struct item *item, uint32_t node, const struct json *output)
 static int
 append(struct item *item, struct event *e, struct error *err)
 {
+	event_mask(item, e);
 	if (run_append(item->run, e, err) < 0)
 		return -1;
 	*PUSH(item, events) = *e;
@@ -399,6 +459,7 @@ abandon(struct item *item, struct task *t)
 	struct json *dead = json_object(item->a);
 
 	event_abandoned(item->a, t->refused.code, t->refused.text, step, &e);
+	event_mask(item, &e);
 	e.seq = t->known + 1;
 	*PUSH(item, events) = e;
 	say(item, &e, LEVEL_ERROR,

@@ -66,10 +66,15 @@ task_free(struct task *t)
 	if (w->n_tasks[TASK_PARKED] > 0)
 		commits_turn(w);
 	if (w->n_spare < SPARE_MOST && t->arena.used <= SPARE_BYTES) {
-		arena_reset(&t->arena);
+		if (t->secrets == SECRETS_TAKEN)
+			arena_wipe(&t->arena);
+		else
+			arena_reset(&t->arena);
 		list_prepend(&w->spare, &t->link);
 		w->n_spare++;
 	} else {
+		if (t->secrets == SECRETS_TAKEN)
+			arena_wipe(&t->arena);
 		arena_deinit(&t->arena);
 		free(t);
 	}
@@ -186,7 +191,15 @@ task_begin(struct task *t)
 	node = &t->version->flow->nodes[t->message.node];
 	testpoint_of("step", node->id.s, node->id.n);
 	t->deadline_ms = t->message.deadline_ms;
-	if (node->type == NODE_HTTP_CALL &&
+	if (secrets_take(t) == 0)
+		task_go(t);
+}
+
+void
+task_go(struct task *t)
+{
+	if (t->care == CARE_NONE &&
+	    t->version->flow->nodes[t->message.node].type == NODE_HTTP_CALL &&
 	    (t->message.kind == MESSAGE_STEP ||
 		t->message.kind == MESSAGE_RETRY))
 		call_begin(t);

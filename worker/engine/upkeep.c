@@ -20,6 +20,7 @@ struct chore {
 static const struct chore chores[] = {
 	{ &sql_compact_counters, 5000, 10000 },
 	{ &sql_ensure_partitions, 30000, 3600000 },
+	{ &sql_purge_bodies, 20000, 60000 },
 };
 enum { HEARTBEAT_MS = 15000, N_CHORES = NELEM(chores) };
 

@@ -13,6 +13,7 @@ static struct version *
 version_free(struct version *v)
 {
 	list_remove(&v->link);
+	secrets_wipe(&v->secrets);
 	arena_deinit(&v->arena);
 	free(v);
 	return NULL;
@@ -53,6 +54,7 @@ version_parse(struct version *v, struct rows *rows)
 	}
 	v->workflow = arena_str(&v->arena, rows_str(rows, 0, "workflow"));
 	v->number = (int32_t)rows_int(rows, 0, "version");
+	rows_uuid(rows, 0, "project_id", &v->project);
 	if (json_parse(&v->arena,
 		arena_str(&v->arena, rows_str(rows, 0, "definition")), NULL,
 		&definition, &v->error) < 0)
@@ -62,6 +64,7 @@ version_parse(struct version *v, struct rows *rows)
 		fail(&v->error, FAULT_INPUT, "DEFINITION", "%s: %s",
 		    problems.items[0].pointer, problems.items[0].text);
 	}
+	secrets_prepare(v);
 }
 
 static void

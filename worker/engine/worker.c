@@ -196,6 +196,7 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 	    I_("ms", (time_mono_us() - w->began_us) / 1000));
 	upkeep_heartbeat(w);
 	versions_retry(w);
+	secrets_retry(w);
 	commits_turn(w);
 	poll_wake(w);
 }
@@ -298,6 +299,8 @@ worker_init(struct worker *w, const struct worker_options *o, struct error *err)
 	w->loop = loop_new(err);
 	if (w->loop == NULL)
 		return -1;
+	if (secrets_init(w, o->secret_keys, err) < 0)
+		return -1;
 	poll_init(w);
 	commits_init(w);
 	leases_init(w);
@@ -341,6 +344,7 @@ worker_deinit(struct worker *w)
 		upkeep_deinit(w);
 		leases_deinit(w);
 		poll_deinit(w);
+		secrets_deinit(w);
 		w->loop = loop_free(w->loop);
 	}
 	guard_deinit(&w->guard);

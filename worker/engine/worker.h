@@ -6,10 +6,13 @@
  */
 #include <stdint.h>
 
+#include "core/arena.h"
+
 struct worker_options {
 	const char *database_url;
 	const char *http_allow; /* the guard's allow-list; NULL: public only */
 	const char *http_ca_file; /* NULL: the system's */
+	struct str secret_keys;   /* as vault_init() takes them; n 0: none */
 	uint32_t max_in_flight;   /* messages held at once; 0: 500 */
 	uint32_t batch;           /* messages of one claim; 0: 100 */
 	int64_t lease_ms;         /* 0: 30 s */

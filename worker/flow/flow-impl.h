@@ -16,6 +16,7 @@ struct branch_case {
 struct pair { /* a query parameter or a header */
 	struct str name;
 	const struct template *value;
+	int secret; /* it reads one */
 };
 
 union node_config {
@@ -36,6 +37,7 @@ union node_config {
 		const struct template *body_text;
 		int64_t timeout_ms, deadline_ms;
 		int max_redirects;
+		int body_secret; /* the body reads one */
 	} http;
 	struct {
 		int64_t for_ms;

@@ -61,6 +61,10 @@ struct node {
 	 * what is inlined behind it). */
 	const uint32_t *reads; /* steps whose output its templates name */
 	uint32_t n_reads;
+	const struct str *secrets; /* names; only http_call has any */
+	uint32_t n_secrets;
+	const struct str *redact; /* places of its output (mask_path) */
+	uint32_t n_redact;
 	const uint32_t
 	    *joins; /* rows that its end may move; n_nodes: the end */
 	uint32_t n_joins;
@@ -72,6 +76,9 @@ struct flow {
 	 * steps without successors lead. When they are resolved the run ends. */
 	const struct node *nodes;
 	uint32_t n_nodes;
+	const struct str *secrets; /* that any node uses */
+	uint32_t n_secrets;
+	unsigned redact; /* kinds of personal data (enum mask_kind) */
 	const struct json *definition;
 	const struct json *ids; /* private: id -> index */
 };

@@ -79,10 +79,11 @@ url_make(struct beginning *b, const union node_config *c, struct error *err)
 }
 
 static void
-header_add(struct http_step *http, struct str name, struct str value)
+header_add(
+    struct http_step *http, struct str name, struct str value, int secret)
 {
 	http->headers[http->n_headers++] =
-	    (struct header){ .name = name, .value = value };
+	    (struct header){ .name = name, .value = value, .secret = secret };
 }
 
 static int
@@ -113,16 +114,18 @@ headers_make(struct beginning *b, const union node_config *c, struct error *err)
 			    arena_printf(
 				b->a, "header %.*s", STR_FMT(h->name)));
 		if (json_str(v).n > 0)
-			header_add(http, h->name, json_str(v));
+			header_add(http, h->name, json_str(v), h->secret);
 	}
 	if (c->http.body != NULL && !has_header(http, "content-type"))
-		header_add(http, STR("Content-Type"), STR("application/json"));
+		header_add(
+		    http, STR("Content-Type"), STR("application/json"), 0);
 	if (c->http.body_text != NULL && !has_header(http, "content-type"))
 		header_add(http, STR("Content-Type"),
-		    STR("text/plain; charset=utf-8"));
+		    STR("text/plain; charset=utf-8"), 0);
 	header_add(http, STR("Idempotency-Key"),
 	    str_of(arena_printf(
-		b->a, "%.*s.%.*s", STR_FMT(run), STR_FMT(b->node->id))));
+		b->a, "%.*s.%.*s", STR_FMT(run), STR_FMT(b->node->id))),
+	    0);
 	return 0;
 }
 
@@ -137,6 +140,7 @@ http_begin(struct beginning *b, const union node_config *c, struct error *err)
 	http->timeout_ms = c->http.timeout_ms;
 	http->deadline_ms = c->http.deadline_ms;
 	http->max_redirects = c->http.max_redirects;
+	http->body_secret = c->http.body_secret;
 	if (url_make(b, c, err) < 0 || headers_make(b, c, err) < 0)
 		return -1;
 	if (node_render(b, c->http.body, TEMPLATE_PLAIN, &v, err) < 0)

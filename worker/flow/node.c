@@ -86,7 +86,8 @@ document_make(
 	struct json *steps = json_object(b->a), *o;
 	const struct json *output;
 
-	if (node->reads_input && context->input == NULL)
+	if ((node->reads_input && context->input == NULL) ||
+	    (node->n_secrets > 0 && context->secrets == NULL))
 		return NODE_OUT_NOT_LOADED;
 	for (uint32_t i = 0; i < node->n_reads; i++) {
 		if (!output_find(context, node->reads[i], &output))
@@ -99,6 +100,9 @@ document_make(
 	json_set(b->a, b->data, "input", (struct json *)context->input);
 	json_set(b->a, b->data, "steps", steps);
 	json_set(b->a, b->data, "run", (struct json *)context->run);
+	if (node->n_secrets > 0)
+		json_set(
+		    b->a, b->data, "secrets", (struct json *)context->secrets);
 	return 0;
 }
 

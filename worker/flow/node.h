@@ -20,7 +20,8 @@ struct context {
 	const uint32_t *which;
 	const struct json **outputs;
 	uint32_t n_outputs;
-	const struct run *folded; /* or NULL */
+	const struct run *folded;   /* or NULL */
+	const struct json *secrets; /* by name, for this one step; or NULL */
 };
 
 enum effect_type {
@@ -32,6 +33,7 @@ enum effect_type {
 
 struct header {
 	struct str name, value;
+	int secret; /* it holds one */
 };
 
 struct http_step {
@@ -42,6 +44,7 @@ struct http_step {
 	int64_t timeout_ms;  /* of one try */
 	int64_t deadline_ms; /* of all tries; 0: none */
 	int max_redirects;
+	int body_secret; /* the body holds one */
 };
 
 struct log_line {

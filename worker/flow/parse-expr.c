@@ -33,6 +33,54 @@ read_step(struct reader *r, struct str step)
 	};
 }
 
+static int
+name_is_good(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.s[i], lower = (char)(c | 0x20);
+
+		if ((lower < 'a' || lower > 'z') && c != '_' &&
+		    (i == 0 || c < '0' || c > '9'))
+			return 0;
+	}
+	return s.n > 0 && s.n <= 63;
+}
+
+/* Into a list of names, once. */
+static void
+name_add(
+    struct parser *p, const struct str **list, uint32_t *n, struct str name)
+{
+	for (uint32_t i = 0; i < *n; i++)
+		if (str_eq((*list)[i], name))
+			return;
+	*list = arena_grow(
+	    p->a, (void *)(uintptr_t)*list, *n, *n + 1, sizeof(**list));
+	((struct str *)(uintptr_t)*list)[(*n)++] = name;
+}
+
+static void
+read_secret(struct reader *r, struct str name)
+{
+	struct parser *p = r->p;
+	struct node *node = &p->nodes[p->node];
+
+	if (node->type != NODE_HTTP_CALL) {
+		problem(p, r->at, NULL, "only an http_call may use secrets");
+	} else if (name.s == NULL) {
+		problem(p, r->at, "name the secret: secrets.NAME",
+		    "it reads all secrets");
+	} else if (!name_is_good(name)) {
+		problem(p, r->at, "letters, digits and _, at most 63 of them",
+		    "\"%.*s\" is not a secret's name",
+		    (int)(name.n < 100 ? name.n : 100), name.s);
+	} else {
+		name = arena_str(p->a, name);
+		name_add(p, &node->secrets, &node->n_secrets, name);
+		name_add(p, &p->flow->secrets, &p->flow->n_secrets, name);
+	}
+}
+
 static void
 read_unknown(struct reader *r, struct str root)
 {
@@ -42,8 +90,9 @@ read_unknown(struct reader *r, struct str root)
 	suggest_add(&s, STR("input"));
 	suggest_add(&s, STR("steps"));
 	suggest_add(&s, STR("run"));
+	suggest_add(&s, STR("secrets"));
 	problem(r->p, r->at, hint_of(r->p, &s),
-	    "unknown name \"%.*s\": there are input, steps and run",
+	    "unknown name \"%.*s\": there are input, steps, run and secrets",
 	    (int)(root.n < 100 ? root.n : 100), root.s);
 }
 
@@ -58,7 +107,7 @@ read_ref(void *arg, struct str root, struct str name)
 	else if (str_is(root, "input"))
 		r->p->nodes[r->p->node].reads_input = 1;
 	else if (str_is(root, "secrets"))
-		problem(r->p, r->at, NULL, "secrets are not available yet");
+		read_secret(r, name);
 	else if (str_is(root, "steps") && name.s == NULL)
 		problem(r->p, r->at, "name the step: steps.ID.output",
 		    "it reads the outputs of all steps");

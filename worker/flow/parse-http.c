@@ -161,6 +161,23 @@ header_check(struct parser *p, const struct json_path *at, struct str name)
 		problem(p, at, NULL, "this header is set by the engine");
 }
 
+static void
+secret_seen(void *arg, struct str root, struct str name)
+{
+	(void)name;
+	*(int *)arg |= str_is(root, "secrets");
+}
+
+static int
+uses_secret(const struct template *t)
+{
+	int uses = 0;
+
+	if (t != NULL)
+		template_refs(t, secret_seen, &uses);
+	return uses;
+}
+
 static uint32_t
 pairs_parse(struct parser *p, const struct json_path *at, const struct json *v,
     struct pair **out)
@@ -182,6 +199,7 @@ pairs_parse(struct parser *p, const struct json_path *at, const struct json *v,
 		else
 			(*out)[i].value =
 			    want_template(p, &here, v->of[i].value);
+		(*out)[i].secret = uses_secret((*out)[i].value);
 	}
 	return v->n;
 }
@@ -272,6 +290,8 @@ http_check(struct parser *p, const struct json_path *at, const struct json *v,
 		c->http.method = STR("GET");
 	if (c->http.timeout_ms == 0)
 		c->http.timeout_ms = 30000;
+	c->http.body_secret =
+	    uses_secret(c->http.body) || uses_secret(c->http.body_text);
 	if (body && text)
 		problem(p, at, NULL,
 		    "must have only one of \"body\" or "

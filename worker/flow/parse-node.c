@@ -1,6 +1,7 @@
+#include "worker/flow/mask.h"
 #include "worker/flow/parse-impl.h"
 
-enum { CASES = 100 };
+enum { CASES = 100, REDACT_PATHS = 100 };
 static const int64_t DAY = 86400000;
 
 static void
@@ -153,6 +154,36 @@ log_attributes(struct parser *p, const struct json_path *at,
 		c->log.attributes = want_template(p, at, v);
 }
 
+/* Places of the step's output that aren't recorded. */
+static void
+node_redact(struct parser *p, const struct json_path *at, const struct json *v,
+    void *into)
+{
+	struct node *node = &p->nodes[p->node];
+	struct str *paths;
+
+	(void)into;
+	if (want(p, at, v, JSON_ARRAY) < 0)
+		return;
+	if (v->n > REDACT_PATHS) {
+		problem(
+		    p, at, NULL, "must have at most %d places", REDACT_PATHS);
+		return;
+	}
+	paths = arena_array(p->a, v->n, sizeof(*paths));
+	for (uint32_t i = 0; i < v->n; i++) {
+		struct json_path here = { .up = at, .index = i };
+
+		if (want(p, &here, v->items[i], JSON_STRING) == 0 &&
+		    mask_path_check(json_str(v->items[i])) < 0)
+			problem(p, &here, "as in body.user.email, items[*].id",
+			    "is not a place in an output");
+		paths[i] = json_str(v->items[i]);
+	}
+	node->redact = paths;
+	node->n_redact = v->n;
+}
+
 /* What every node has; node_parse reads the first two. */
 #define COMMON                                                                 \
 	{ "id", NULL, 1 }, { "type", NULL, 0 },                                \
@@ -169,6 +200,7 @@ static const struct field transform_fields[] = {
 	COMMON,
 	{ "expression", transform_expression, 0 },
 	{ "output", transform_output, 0 },
+	{ "redact", node_redact, 0 },
 	LAST,
 };
 static const struct field branch_fields[] = {
@@ -208,6 +240,7 @@ static const struct field http_fields[] = {
 	{ "deadline", http_deadline, 0 },
 	{ "redirects", http_redirects, 0 },
 	{ "retry", retry_parse, 0 },
+	{ "redact", node_redact, 0 },
 	LAST,
 };
 

@@ -1,3 +1,4 @@
+#include "worker/flow/mask.h"
 #include "worker/flow/parse-impl.h"
 
 #include <string.h>
@@ -153,6 +154,29 @@ field_deadline(struct parser *p, const struct json_path *at,
 	    "a workflow's deadline is not available yet");
 }
 
+/* Kinds of personal data that aren't recorded. */
+static void
+field_redact(struct parser *p, const struct json_path *at, const struct json *v,
+    void *into)
+{
+	struct flow *flow = into;
+
+	if (want(p, at, v, JSON_ARRAY) < 0)
+		return;
+	for (uint32_t i = 0; i < v->n; i++) {
+		struct json_path here = { .up = at, .index = i };
+		unsigned kind = 0;
+
+		if (want(p, &here, v->items[i], JSON_STRING) < 0)
+			continue;
+		kind = mask_kind(json_str(v->items[i]));
+		if (kind == 0)
+			problem(p, &here, NULL,
+			    "must be one of email, card, iban, ssn, phone");
+		flow->redact |= kind;
+	}
+}
+
 static const struct field fields[] = {
 	{ "$schema", field_text, 0 }, /* for editors */
 	{ "name", field_name, 1 },
@@ -160,6 +184,7 @@ static const struct field fields[] = {
 	{ "nodes", field_nodes, 1 },
 	{ "edges", field_edges, 0 },
 	{ "deadline", field_deadline, 0 },
+	{ "redact", field_redact, 0 },
 	{ NULL, NULL, 0 },
 };
 

@@ -258,7 +258,7 @@ test_http_answers(void **state)
 {
 	static const struct header json[] = {
 		{ { "content-type", 12 },
-		    { "application/problem+json; charset=utf-8", 39 } },
+		    { "application/problem+json; charset=utf-8", 39 }, 0 },
 	};
 	struct http_result r = { .status = 201,
 		.took_ms = 41,

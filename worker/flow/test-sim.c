@@ -77,6 +77,7 @@ call(struct db *db, struct outcome *o, const struct message *m,
 	static const struct header json = {
 		{ "content-type", 12 },
 		{ "application/json", 16 },
+		0,
 	};
 	struct http_result r = { .retry_after_ms = -1, .took_ms = 3 };
 	struct try try = { .message = m, .what = "GET http://h/" };

@@ -1,1 +1,1 @@
-select workflow, version, definition from meshhook_engine.load_version($1)
+select project_id, workflow, version, definition from meshhook_engine.load_version($1)

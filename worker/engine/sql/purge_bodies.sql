@@ -1,0 +1,1 @@
+select meshhook_engine.purge_bodies()
