@@ -234,7 +234,7 @@ def history(g, owner, outsider, service):
 def streams(g, owner, outsider, service):
     path = f'/api/logs/stream?channels=logs:etl:{SLUG}:wf,logs:etl:{SLUG}:*'
     ready = ask(g, 'get', path + '&tail=1', 200, owner)
-    (connection, _), name = g.stream, re.search(rb'"stream":"([^"]+)"', ready).group(1).decode()
+    opened, name = g.stream, re.search(rb'"stream":"([^"]+)"', ready).group(1).decode()
     ticket = json.loads(ask(g, 'post', '/api/logs/stream/ticket', 201, owner))['ticket']
     ask(g, 'get', f'{path}&ticket={ticket}', 200)
     g.stream[0].close()
@@ -263,7 +263,7 @@ def streams(g, owner, outsider, service):
     ask(g, 'post', f'/api/logs/stream/{name}/channels', 422, owner,
         body={'add': [f'logs:etl:{SLUG}:r{i}' for i in range(50)]})
     ask(g, 'post', f'/api/logs/stream/{name}/channels', 400, owner, body='{')
-    connection.close()
+    opened[0].close()
 
 
 def operation(g, owner, outsider, service):
