@@ -146,7 +146,7 @@ export function followLogs(
     }
     if (!merge || reset) merge = new Merge(reset ? 0 : (before?.seq ?? Math.max(0, now.last_seq - (options.tail ?? Infinity))));
     merge.knows(now.last_seq);
-    if (moved) await subscribe(now.topic);
+    if (moved && !now.ended) await subscribe(now.topic);
   }
 
   async function channelId() {
