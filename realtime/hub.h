@@ -27,7 +27,7 @@
 #include "realtime/tail.h"
 
 enum {
-	HUB_COALESCE_MS = 20,
+	HUB_COALESCE_MS = 16,
 	HUB_RING_BYTES = 262144,
 	HUB_RINGS_BYTES = 64 << 20, /* of all; beyond, rings are an eighth */
 	HUB_EVENT_BYTES = 32768,    /* lines of one event, about */
