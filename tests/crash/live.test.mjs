@@ -110,6 +110,7 @@ test('a run at 5,000 lines/s with 20 viewers, and 5 on its project\'s runs, keep
     await w.db.query('delete from pgmq.q_mh_work');
     await w.db.query(rich);
     await w.db.query("delete from meshhook_engine.watched");
+    await w.db.query('update meshhook_engine.live set quota = $1, share = 0.5, interval_ms = 50', [quota]);
     w.worker(); w.worker();
     const writer = await w.connect();
     const starter = await w.connect();

@@ -33,6 +33,7 @@ const fill = (c) => c.query('update meshhook_engine.live set tokens = 25, refill
 
 before(async () => {
   db = await connect();
+  await db.query('update meshhook_engine.live set quota = 100, share = 0.5, interval_ms = 50');
   project = (await one(db, 'select meshhook.create_project($1, $1) as id', [slug])).id;
   const definition = { nodes: [{ id: 'hand', type: 'manual' }] };
   const plan = { hand: { events: [], steps: [], messages: [], ends: null } };

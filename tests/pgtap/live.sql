@@ -36,6 +36,8 @@ create function pg_temp.fill() returns void language sql as $$
 create function pg_temp.metric(name text) returns bigint language sql stable as $$
   select coalesce(sum(delta), 0)::bigint from meshhook_engine.counter_deltas where metric = name$$;
 
+update meshhook_engine.live set quota = 100, share = 0.5, interval_ms = 50;
+
 -- Who may watch ------------------------------------------------------------------------------
 
 select is(pg_temp.attempt(actor, format('select * from meshhook.watch(%L)', channel)),
