@@ -335,6 +335,8 @@ begin
   if current_setting('transaction_isolation') <> 'read committed' then
     insert into meshhook_engine.run_news (channel_id) select distinct unnest(p_channel);
     return true;
+  elsif not exists (select from meshhook_engine.watched w where w.until > v_now) then
+    return false;
   end if;
   if exists (select from meshhook_engine.watched w where w.until = 'infinity') then
     insert into meshhook_engine.watched (channel_id, project_id, kind, channel, until, sent_seq)
@@ -382,7 +384,7 @@ begin
   return found;
 end $$;
 comment on function meshhook_engine.broadcast_touch is
-  'For whoever wrote lines, last in its transaction, under the channels'' locks (parallel arrays: channel, its last number before): where they are watched they are broadcast now, or left to flush_broadcasts(); true when something was left. Ask first whether anybody watches anything.';
+  'For whoever wrote lines, last in its transaction, under the channels'' locks (parallel arrays: channel, its last number before): where they are watched they are broadcast now, or left to flush_broadcasts(); true when something was left. Cheap while nobody watches anything.';
 
 -- Runs that started or ended. Only added, so that a long transaction holds up nobody.
 create function meshhook_engine.broadcast_runs(p_project uuid[], p_run uuid[]) returns void
