@@ -2,6 +2,7 @@
 #include "cli/session.h"
 #include "cli/sql.h"
 #include "core/time.h"
+#include "http/client.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@ enum {
 	SKEW_MOST_MS = 5000,
 	PROBE_MOST_MS = 1500,
 	PROBE_LOOK_MS = 25,
+	API_MOST_MS = 5000,
 	SCHEMA_LEAST = 1, /* what this program works with */
 	PROGRAM_LEVEL = 1,
 };
@@ -200,6 +202,92 @@ check_version(struct doctor *d)
 		    MESHHOOK_VERSION, (long long)schema);
 }
 
+struct api_answer {
+	struct doctor *d;
+	int over, status;
+	struct str code; /* PostgREST's, or SQLSTATE */
+	struct error error;
+};
+
+static void
+api_answered(void *arg, const struct http_response *res)
+{
+	struct api_answer *answer = arg;
+	struct arena *a = answer->d->arena;
+	struct json *body = NULL;
+	struct error err;
+
+	if (json_parse(a, arena_str(a, res->body), NULL, &body, &err) == 0)
+		answer->code = json_str(json_get(body, "code"));
+	answer->status = res->status;
+	answer->error = res->error;
+	answer->over = 1;
+	loop_stop(answer->d->session.loop, 0);
+}
+
+static int
+api_ask(struct doctor *d, const char *url, const char *key,
+    struct api_answer *answer)
+{
+	const struct http_header headers[] = {
+		{ STR("apikey"), str_of(key), 1 },
+		{ STR("accept-profile"), STR("meshhook"), 0 },
+	};
+	const struct http_request req = { .method = STR("GET"),
+		.url = str_of(
+		    arena_printf(d->arena, "%s/rest/v1/projects?limit=0", url)),
+		.headers = headers,
+		.n_headers = NELEM(headers) };
+	struct http_options options = { .timeout_ms = API_MOST_MS };
+	struct error *err = &answer->error;
+	struct guard guard;
+	struct http *http;
+
+	/* the operator says where, so anywhere is allowed */
+	if (guard_init(&guard, "0.0.0.0/0 ::/0", err) < 0)
+		return -1;
+	options.guard = &guard;
+	answer->d = d;
+	http = http_new(d->session.loop, &options, err);
+	if (http != NULL &&
+	    http_call_start(http, &req, api_answered, answer, err) != NULL)
+		while (!answer->over)
+			loop_run(d->session.loop);
+	http_free(http);
+	guard_deinit(&guard);
+	return answer->status > 0 ? 0 : -1;
+}
+
+/* Does PostgREST serve our schema? What the database knows of it may be old,
+ * or not be there; where the project's key is given, it is asked itself. */
+static void
+check_api(struct doctor *d)
+{
+	const struct config *config = &d->session.cli->config;
+	const char *url = config_text(config, SETTING_SUPABASE_URL);
+	const char *key = config_text(config, SETTING_SUPABASE_KEY);
+	struct api_answer answer = { 0 };
+
+	if (key == NULL)
+		return;
+	if (api_ask(d, url, key, &answer) < 0)
+		found(d, "api", UNKNOWN, "check MESHHOOK_SUPABASE_URL", "%s",
+		    said(d, &answer.error));
+	else if (answer.status < 300 || str_is(answer.code, "42501"))
+		found(d, "api", OK, NULL, "%s serves the schema meshhook", url);
+	else if (answer.status == 406)
+		found(d, "api", FAILED,
+		    "Project Settings > Data API > Exposed schemas: add "
+		    "meshhook",
+		    "%s does not serve the schema meshhook", url);
+	else if (answer.status == 401)
+		found(d, "api", FAILED, "check MESHHOOK_SUPABASE_KEY",
+		    "%s refuses the key", url);
+	else
+		found(d, "api", UNKNOWN, "ask again; see the project's status",
+		    "%s answers %d", url, answer.status);
+}
+
 static const struct column columns[] = {
 	{ "check", "CHECK", COLUMN_TEXT },
 	{ "result", "RESULT", COLUMN_STATUS },
@@ -268,6 +356,7 @@ cmd_doctor(struct cli *cli, struct error *err)
 		check_pooler(&d);
 		check_version(&d);
 		check_schema(&d);
+		check_api(&d);
 		check_login(&d, SETTING_WORKER_DB_URL, "worker");
 		check_login(&d, SETTING_GATEWAY_DB_URL, "gateway");
 	}
@@ -289,7 +378,8 @@ const struct cmd cmd_doctor_entry = {
 		"schema's version, its exposure to the API, pgmq, roles, "
 		"rights, partitions, Realtime, connections in sum, and whether "
 		"projections say what events say. Where the environment has "
-		"the URLs of worker and gateway, it logs in as they would. "
+		"the URLs of worker and gateway, it logs in as they would; "
+		"where it has the project's key, it asks the API. "
 		"Exits 1 if anything failed; \"unknown\" is what can't be "
 		"seen from here, or is no fault.",
 	.examples = examples,

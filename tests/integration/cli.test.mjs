@@ -332,7 +332,7 @@ test('queue stats: counts without reading deep tables whole', async () => {
 test('doctor: all is well here; elsewhere it says what to do', () => {
   const found = json(['doctor']);
   const names = found.map((f) => f.check);
-  for (const k of ['database', 'clocks', 'pooler', 'version', 'schema', 'pgmq', 'roles', 'rights', 'partitions', 'exposure', 'connections', 'worker', 'gateway'])
+  for (const k of ['database', 'clocks', 'pooler', 'version', 'schema', 'pgmq', 'roles', 'rights', 'partitions', 'exposure', 'api', 'connections', 'worker', 'gateway'])
     assert.ok(names.includes(k), `no check ${k}`);
   for (const f of found) {
     assert.notEqual(f.result, 'failed', JSON.stringify(f));
