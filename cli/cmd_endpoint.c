@@ -258,7 +258,7 @@ static const struct opt create_opts[] = {
 		    "workflow has one" },
 	{ .name = "scheme",
 	    .arg = "NAME",
-	    .choices = "standard|stripe|github|slack|shopify|hmac|none",
+	    .choices = "standard|stripe|github|slack|shopify|hmac|jwt|none",
 	    .help = "how its requests are signed; standard: as Standard "
 		    "Webhooks says" },
 	{ .name = "scheme-option",
@@ -266,7 +266,8 @@ static const struct opt create_opts[] = {
 	    .many = 1,
 	    .help = "tolerance; of hmac: header, algorithm, encoding, key, "
 		    "prefix, separator, timestamp_header, timestamp_prefix, "
-		    "content, id_header" },
+		    "content, id_header; of jwt: header, prefix, jwks_url, "
+		    "issuer, audience, body_claim" },
 	{ .name = "secret-file",
 	    .arg = "FILE",
 	    .help = "the signing secret, where the provider makes it; - is "

@@ -74,9 +74,9 @@ rotate(struct session *s, struct error *err)
 		    grace);
 	if (find(s, &e, err) < 0)
 		return -1;
-	if (e.scheme.type == SIGNATURE_NONE)
+	if (signature_is_keyless(&e.scheme))
 		return fail(err, FAULT_INPUT, "INPUT",
-		    "an endpoint of the scheme \"none\" has no secret");
+		    "this endpoint has no secret of its own");
 	if (endpoint_secret(s->cli, &e.scheme, &secret, &made, err) < 0 ||
 	    endpoint_seal(s, &e.id, e.version + 1, secret, &sealed, err) < 0 ||
 	    SESSION_QUERY(s, &sql_endpoint_rotate, &rows, err, db_uuid(&e.id),
@@ -206,6 +206,11 @@ request_make(struct session *s, const struct found *e, struct http_request *req,
 	struct str text;
 	uint32_t n;
 
+	if (e->scheme.jwks_url[0] != '\0')
+		return fail(err, FAULT_INPUT, "INPUT",
+		    "who holds the keys at %.200s signs for this endpoint, "
+		    "and nobody else",
+		    e->scheme.jwks_url);
 	if (e->scheme.type != SIGNATURE_NONE) {
 		if (endpoint_open(
 			s, &e->id, e->version, e->sealed, &text, err) < 0 ||

@@ -33,6 +33,7 @@ cmd_gateway(struct cli *cli, struct error *err)
 	    .user_rate = (uint32_t)config_int(c, SETTING_USER_RATE),
 	    .cors_origins = config_text(c, SETTING_CORS_ORIGINS),
 	    .connections = (uint32_t)config_int(c, SETTING_GATEWAY_CONNECTIONS),
+	    .http_allow = config_text(c, SETTING_HTTP_ALLOW),
 	    .endpoint_rate = (uint32_t)config_int(c, SETTING_GATEWAY_RATE),
 	    .endpoint_burst = (uint32_t)config_int(c, SETTING_GATEWAY_BURST),
 	    .streams = (uint32_t)config_int(c, SETTING_GATEWAY_STREAMS),

@@ -94,7 +94,7 @@ endpoint_secret(struct cli *cli, const struct signature_scheme *scheme,
 
 	*out = (struct str){ NULL, 0 };
 	*made = 0;
-	if (scheme->type == SIGNATURE_NONE)
+	if (signature_is_keyless(scheme))
 		return 0;
 	if (file == NULL &&
 	    (scheme->type == SIGNATURE_STRIPE ||

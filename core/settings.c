@@ -95,9 +95,9 @@ const struct setting settings[N_SETTINGS] = {
 	},
 	[SETTING_HTTP_ALLOW] = {
 		.env = "MESHHOOK_HTTP_ALLOW", .flag = "http-allow",
-		.type = SETTING_TEXT, .groups = SETTING_G_WORKER,
-		.help = "private addresses that http_call may reach: CIDRs and "
-			"host names, by commas",
+		.type = SETTING_TEXT, .groups = SETTING_G_WORKER | SETTING_G_GATEWAY,
+		.help = "private addresses that http_call, and the key sets of "
+			"endpoints, may reach: CIDRs and host names, by commas",
 	},
 	[SETTING_HTTP_CA_FILE] = {
 		.env = "MESHHOOK_HTTP_CA_FILE", .flag = "http-ca-file",

@@ -36,6 +36,7 @@ struct endpoints {
 	struct loop *loop;
 	struct db *db;
 	const struct vault *vault;
+	struct http *http;
 	struct list recent; /* asked for last: first */
 	size_t n;
 	uint32_t loads;
@@ -44,7 +45,8 @@ struct endpoints {
 };
 
 struct endpoints *
-endpoints_new(struct loop *loop, struct db *db, const struct vault *vault)
+endpoints_new(struct loop *loop, struct db *db, const struct vault *vault,
+    struct http *http)
 {
 	struct endpoints *all = xcalloc(1, sizeof(*all));
 	struct uuid random;
@@ -54,6 +56,7 @@ endpoints_new(struct loop *loop, struct db *db, const struct vault *vault)
 	all->loop = loop;
 	all->db = db;
 	all->vault = vault;
+	all->http = http;
 	list_init(&all->recent);
 	return all;
 }
@@ -69,6 +72,7 @@ entry_free(struct entry *e, int db_gone)
 	list_remove(&e->link);
 	e->all->n--;
 	e->endpoint.rate = quota_free(e->endpoint.rate, db_gone);
+	e->endpoint.jwks = jwks_free(e->endpoint.jwks);
 	arena_deinit(&e->endpoint.arena);
 	secret_wipe(&e->endpoint, sizeof(e->endpoint));
 	free(e);
@@ -224,12 +228,27 @@ options_read(struct endpoint *ep, struct rows *rows, struct error *err)
 	return 0;
 }
 
+/* Keys stay while their URL does. */
+static void
+keys_read(struct entry *e, const char *was)
+{
+	struct endpoint *ep = &e->endpoint;
+	const char *url = ep->scheme.jwks_url;
+
+	if (strcmp(was, url) != 0)
+		ep->jwks = jwks_free(ep->jwks);
+	if (url[0] != '\0' && ep->jwks == NULL)
+		ep->jwks = jwks_new(e->all->loop, e->all->http, url);
+}
+
 static void
 entry_read(struct entry *e, struct rows *rows)
 {
 	struct endpoint *ep = &e->endpoint;
+	char was[SIGNATURE_URL];
 	struct arena a;
 
+	memcpy(was, ep->scheme.jwks_url, sizeof(was));
 	e->read_ms = loop_now_ms(e->all->loop);
 	e->state = rows->n > 0 ? ENTRY_KNOWN : ENTRY_ABSENT;
 	ep->n_secrets = 0;
@@ -244,6 +263,7 @@ entry_read(struct entry *e, struct rows *rows)
 		    S_("endpoint", e->name), E_(&ep->broken));
 		return;
 	}
+	keys_read(e, was);
 	arena_init(&a);
 	for (int i = 0; i < rows->n && ep->n_secrets < ENDPOINT_SECRETS; i++)
 		if (rows_text(rows, i, "sealed") != NULL)

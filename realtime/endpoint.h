@@ -12,6 +12,7 @@
 #include "realtime/quota.h"
 #include "realtime/signature.h"
 #include "supabase/client/db.h"
+#include "supabase/client/jwks.h"
 #include "supabase/client/vault.h"
 #include "worker/flow/expr.h"
 
@@ -30,6 +31,7 @@ struct endpoint {
 	struct signature_scheme scheme;
 	struct signature_secret secrets[ENDPOINT_SECRETS];
 	size_t n_secrets;
+	struct jwks *jwks;    /* NULL: its scheme names none */
 	struct arena arena;   /* of what follows */
 	struct expr *mapping; /* NULL: the body is the input */
 	struct str *headers;  /* that the mapping may see, in lower case */
@@ -50,9 +52,9 @@ struct endpoint_wait {
 	    const struct error *err);
 };
 
-/* db and vault outlive it. */
-struct endpoints *endpoints_new(
-    struct loop *loop, struct db *db, const struct vault *vault);
+/* All outlive it. http fetches the keys that endpoints name. */
+struct endpoints *endpoints_new(struct loop *loop, struct db *db,
+    const struct vault *vault, struct http *http);
 /* After db, whose calls are gone with it. NULL; no fn. */
 struct endpoints *endpoints_free(struct endpoints *all);
 

@@ -37,6 +37,8 @@ struct gateway {
 	struct identities *identities;
 	struct streams *streams;
 	struct listen *listen;
+	struct guard guard; /* of what endpoints make it fetch */
+	struct http *http;
 	struct intake *intake;
 	struct publish *publish;
 	struct history *history;
@@ -310,6 +312,13 @@ start_database(struct gateway *g, struct error *err)
 	if (g->db == NULL)
 		return -1;
 	g->flush = flush_new(g->loop, g->db);
+	if (guard_init(&g->guard, g->o->http_allow, err) < 0)
+		return fail_in(err, "MESHHOOK_HTTP_ALLOW");
+	g->http = http_new(
+	    g->loop, &(struct http_options){ .guard = &g->guard }, err);
+	if (g->http == NULL)
+		return -1;
+	in.http = g->http;
 	in.db = g->db;
 	in.flush = g->flush;
 	g->intake = intake_new(g->loop, &in);
@@ -414,6 +423,8 @@ end(struct gateway *g)
 	g->db = db_free(g->db);
 	g->streams = streams_free(g->streams);
 	g->intake = intake_free(g->intake);
+	g->http = http_free(g->http);
+	guard_deinit(&g->guard);
 	g->stats = stats_free(g->stats);
 	g->history = history_free(g->history);
 	g->publish = publish_free(g->publish);

@@ -25,6 +25,7 @@ struct gateway_options {
 	uint32_t publish_rate; /* lines/s of one service token; 0: unlimited */
 	uint32_t user_rate;    /* requests/s of one user; 0: unlimited */
 	const char *cors_origins; /* by commas, or "*"; NULL: none */
+	const char *http_allow;   /* private addresses of endpoints' key sets */
 	uint32_t endpoint_rate;   /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t endpoint_burst;  /* beyond the rate; 0: twice the rate */
 	uint32_t streams;         /* of live logs; 0: any number */

@@ -37,8 +37,10 @@ struct asking {
 	int64_t deadline_ms;
 };
 
-/* A signed request whose endpoint's rate is being asked for. */
+/* A request that waits for its token's key, or, signed, for its endpoint's
+ * rate. */
 struct rating {
+	struct jwks_wait keys;
 	struct quota_wait wait;
 	struct list link; /* intake->rating */
 	struct request *req;
@@ -51,6 +53,7 @@ struct intake {
 	struct intake_options o;
 	struct endpoints *endpoints;
 	struct arena arena; /* one body's tree at a time */
+	struct arena token; /* the claims of its token */
 	struct list asking, rating, queue, sent, resend;
 	size_t n_queue;
 	uint32_t n_sent; /* batches on their way */

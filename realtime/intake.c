@@ -1,4 +1,5 @@
 #include "realtime/intake.h"
+#include "core/log.h"
 #include "core/mem.h"
 #include "core/testpoint.h"
 #include "core/time.h"
@@ -157,10 +158,81 @@ intake_begin(void *arg, struct request *req)
 	endpoint_known(req, e, r < 0 ? &err : NULL);
 }
 
-/* Whose is it? -1: it was answered. */
+static void take(struct intake *in, struct request *req,
+    const struct quota_state *granted, int fetched);
+
+static void
+rating_end(struct rating *r)
+{
+	quota_wait_cancel(&r->wait);
+	jwks_cancel(&r->keys);
+	list_remove(&r->link);
+	free(r);
+}
+
+static void
+rating_gone(struct request *req)
+{
+	rating_end(req->owner);
+}
+
+static struct rating *
+rating_new(struct intake *in, struct request *req)
+{
+	struct rating *r = xcalloc(1, sizeof(*r));
+
+	list_init(&r->link);
+	list_init(&r->wait.link);
+	list_init(&r->keys.link);
+	r->req = req;
+	r->intake = in;
+	r->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
+	return r;
+}
+
+static void
+rating_hold(struct rating *r)
+{
+	list_append(&r->intake->rating, &r->link);
+	r->req->owner = r;
+	r->req->gone = rating_gone;
+}
+
+static void
+keys_came(struct jwks_wait *wait, const struct error *err)
+{
+	struct rating *r = list_entry(wait, struct rating, keys);
+	struct intake *in = r->intake;
+	struct request *req = r->req;
+
+	rating_end(r);
+	req->gone = NULL;
+	if (err != NULL)
+		log_warn("intake.keys", E_(err));
+	take(in, req, NULL, 1);
+}
+
+/* 1: it waits for the keys at its endpoint's URL. */
+static int
+keys_wait(struct intake *in, struct request *req, struct endpoint *e)
+{
+	struct rating *r = rating_new(in, req);
+	struct error err;
+
+	r->keys.fn = keys_came;
+	if (e->jwks != NULL &&
+	    jwks_refresh(e->jwks, &r->keys, &err) == JWKS_LATER) {
+		rating_hold(r);
+		return 1;
+	}
+	rating_end(r);
+	return 0;
+}
+
+/* Whose is it? -1: it was answered, or waits. fetched: for no keys again. */
 static int
 verified(struct intake *in, struct request *req, struct endpoint *e,
-    struct signature *sig)
+    int fetched, struct signature *sig)
 {
 	struct signature_request what = {
 		.scheme = &e->scheme,
@@ -169,11 +241,18 @@ verified(struct intake *in, struct request *req, struct endpoint *e,
 		.secrets = e->secrets,
 		.n_secrets = e->n_secrets,
 		.now_s = time_wall_ms() / 1000,
+		.keys = e->jwks != NULL ? jwks_keys(e->jwks) : NULL,
+		.arena = &in->token,
 	};
 	struct error err;
+	int r;
 
-	if (signature_verify(&what, sig, &err) == 0)
+	arena_reset(&in->token);
+	r = signature_verify(&what, sig, &err);
+	if (r == 0)
 		return 0;
+	if (r == SIGNATURE_UNKNOWN_KEY && !fetched && keys_wait(in, req, e))
+		return -1;
 	if (strcmp(err.code, "SIGNATURE") == 0)
 		endpoint_doubt(in->endpoints, e);
 	request_problem(req,
@@ -234,23 +313,6 @@ refuse_rate(struct request *req, const struct quota_state *rate)
 }
 
 static void
-rating_end(struct rating *r)
-{
-	quota_wait_cancel(&r->wait);
-	list_remove(&r->link);
-	free(r);
-}
-
-static void
-rating_gone(struct request *req)
-{
-	rating_end(req->owner);
-}
-
-static void take(
-    struct intake *in, struct request *req, const struct quota_state *granted);
-
-static void
 rated(struct quota_wait *wait, enum quota_verdict verdict,
     const struct quota_state *state)
 {
@@ -261,7 +323,7 @@ rated(struct quota_wait *wait, enum quota_verdict verdict,
 	rating_end(r);
 	req->gone = NULL;
 	if (verdict == QUOTA_GRANTED)
-		take(in, req, state);
+		take(in, req, state, 1);
 	else if (verdict == QUOTA_REFUSED)
 		refuse_rate(req, state);
 	else
@@ -286,18 +348,12 @@ within_rate(struct intake *in, struct request *req, struct endpoint *e,
 		return 1;
 	if (limit.burst == 0)
 		limit.burst = 2 * limit.rate;
-	r = xcalloc(1, sizeof(*r));
-	list_init(&r->link);
-	r->req = req;
-	r->intake = in;
+	r = rating_new(in, req);
 	r->wait.fn = rated;
 	got =
 	    endpoint_quota(in->endpoints, e, &limit, &r->wait, &verdict, state);
 	if (got == QUOTA_LATER) {
-		r->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
-		list_append(&in->rating, &r->link);
-		req->owner = r;
-		req->gone = rating_gone;
+		rating_hold(r);
 		return 0;
 	}
 	rating_end(r);
@@ -308,9 +364,11 @@ within_rate(struct intake *in, struct request *req, struct endpoint *e,
 	return got == 0 && verdict == QUOTA_GRANTED;
 }
 
-/* granted: it waited for its rate, and all else is looked at again. */
+/* granted: it waited for its rate, and all else is looked at again; fetched:
+ * the keys of tokens were. */
 static void
-take(struct intake *in, struct request *req, const struct quota_state *granted)
+take(struct intake *in, struct request *req, const struct quota_state *granted,
+    int fetched)
 {
 	struct endpoint_wait unused;
 	struct quota_state rate;
@@ -333,7 +391,7 @@ take(struct intake *in, struct request *req, const struct quota_state *granted)
 			.detail = "the endpoint's scheme or mapping is none" });
 		return;
 	}
-	if (verified(in, req, e, &sig) < 0)
+	if (verified(in, req, e, fetched, &sig) < 0)
 		return;
 	if (granted != NULL)
 		rate = *granted;
@@ -348,7 +406,7 @@ take(struct intake *in, struct request *req, const struct quota_state *granted)
 static void
 intake_handle(void *arg, struct request *req)
 {
-	take(arg, req, NULL);
+	take(arg, req, NULL, 0);
 }
 
 size_t
@@ -430,8 +488,10 @@ intake_new(struct loop *loop, const struct intake_options *options)
 	in->loop = loop;
 	in->away_ms = loop_now_ms(loop); /* until told */
 	in->o = *options;
-	in->endpoints = endpoints_new(loop, options->db, options->vault);
+	in->endpoints =
+	    endpoints_new(loop, options->db, options->vault, options->http);
 	arena_init_cap(&in->arena, ARENA_MAX);
+	arena_init_cap(&in->token, ARENA_MAX);
 	list_init(&in->asking);
 	list_init(&in->rating);
 	list_init(&in->queue);
@@ -485,6 +545,7 @@ intake_free(struct intake *in)
 	db_array_deinit(&in->body);
 	db_array_deinit(&in->kept);
 	arena_deinit(&in->arena);
+	arena_deinit(&in->token);
 	free(in);
 	return NULL;
 }

@@ -37,6 +37,7 @@ struct intake_options {
 	struct db *db;
 	struct flush *flush; /* told that runs were started */
 	const struct vault *vault;
+	struct http *http; /* for the keys that endpoints name */
 	struct metrics *metrics;
 	uint32_t rate;  /* webhooks/s of one endpoint; 0: unlimited */
 	uint32_t burst; /* 0: twice the rate */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const char *const type_names[] = { "standard", "stripe", "github",
-	"slack", "shopify", "hmac", "none" };
+	"slack", "shopify", "hmac", "jwt", "none" };
 static const char *const digest_names[] = { "sha256", "sha1", "sha512", NULL };
 static const char *const encoding_names[] = { "hex", "base64", NULL };
 static const char *const key_names[] = { "text", "base64", "hex", NULL };
@@ -62,6 +62,7 @@ static const struct signature_scheme schemes[N_SIGNATURE_TYPES] = {
 		.content = "{body}",
 		.id_header = "idempotency-key",
 	},
+	[SIGNATURE_JWT] = { .header = "authorization", .prefix = "Bearer " },
 	[SIGNATURE_NONE] = { .id_header = "idempotency-key" },
 };
 
@@ -81,35 +82,59 @@ signature_scheme_of(enum signature_type type)
 	return s;
 }
 
-enum member_kind { MEMBER_NAME, MEMBER_TEXT, MEMBER_CHAR, MEMBER_CHOICE };
+int
+signature_is_keyless(const struct signature_scheme *scheme)
+{
+	return scheme->type == SIGNATURE_NONE || scheme->jwks_url[0] != '\0';
+}
 
-/* The members of "hmac". */
+enum member_kind {
+	MEMBER_NAME,
+	MEMBER_TEXT,
+	MEMBER_LONG,
+	MEMBER_URL,
+	MEMBER_CHAR,
+	MEMBER_CHOICE,
+};
+enum { OF_HMAC = 1, OF_JWT = 2, OF_NONE = 4 };
+
 static const struct member {
 	const char *key;
 	enum member_kind kind;
 	size_t at; /* in struct signature_scheme */
 	const char *const *choices;
+	unsigned of;
 } members[] = {
 	{ "header", MEMBER_NAME, offsetof(struct signature_scheme, header),
-	    NULL },
+	    NULL, OF_HMAC | OF_JWT },
 	{ "timestamp_header", MEMBER_NAME,
-	    offsetof(struct signature_scheme, time_header), NULL },
+	    offsetof(struct signature_scheme, time_header), NULL, OF_HMAC },
 	{ "id_header", MEMBER_NAME,
-	    offsetof(struct signature_scheme, id_header), NULL },
+	    offsetof(struct signature_scheme, id_header), NULL,
+	    OF_HMAC | OF_NONE },
 	{ "prefix", MEMBER_TEXT, offsetof(struct signature_scheme, prefix),
-	    NULL },
+	    NULL, OF_HMAC | OF_JWT },
 	{ "timestamp_prefix", MEMBER_TEXT,
-	    offsetof(struct signature_scheme, time_prefix), NULL },
+	    offsetof(struct signature_scheme, time_prefix), NULL, OF_HMAC },
 	{ "content", MEMBER_TEXT, offsetof(struct signature_scheme, content),
-	    NULL },
+	    NULL, OF_HMAC },
 	{ "separator", MEMBER_CHAR,
-	    offsetof(struct signature_scheme, separator), NULL },
+	    offsetof(struct signature_scheme, separator), NULL, OF_HMAC },
 	{ "algorithm", MEMBER_CHOICE, offsetof(struct signature_scheme, digest),
-	    digest_names },
+	    digest_names, OF_HMAC },
 	{ "encoding", MEMBER_CHOICE,
-	    offsetof(struct signature_scheme, encoding), encoding_names },
+	    offsetof(struct signature_scheme, encoding), encoding_names,
+	    OF_HMAC },
 	{ "key", MEMBER_CHOICE, offsetof(struct signature_scheme, key),
-	    key_names },
+	    key_names, OF_HMAC },
+	{ "issuer", MEMBER_LONG, offsetof(struct signature_scheme, issuer),
+	    NULL, OF_JWT },
+	{ "audience", MEMBER_LONG, offsetof(struct signature_scheme, audience),
+	    NULL, OF_JWT },
+	{ "jwks_url", MEMBER_URL, offsetof(struct signature_scheme, jwks_url),
+	    NULL, OF_JWT },
+	{ "body_claim", MEMBER_TEXT,
+	    offsetof(struct signature_scheme, body_claim), NULL, OF_JWT },
 };
 
 static int
@@ -142,12 +167,12 @@ name_copy(char out[SIGNATURE_NAME], struct str s)
 }
 
 static int
-text_copy(char out[SIGNATURE_NAME], struct str s)
+text_copy(char *out, size_t room, struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
 		if (s.s[i] < ' ' || s.s[i] >= 127)
 			return -1;
-	if (s.n >= SIGNATURE_NAME)
+	if (s.n >= room)
 		return -1;
 	memcpy(out, s.s, s.n);
 	out[s.n] = '\0';
@@ -165,7 +190,13 @@ member_set(
 	case MEMBER_NAME:
 		return name_copy(at, s);
 	case MEMBER_TEXT:
-		return text_copy(at, s);
+		return text_copy(at, SIGNATURE_NAME, s);
+	case MEMBER_LONG:
+		return text_copy(at, SIGNATURE_URL, s);
+	case MEMBER_URL:
+		return s.n > 8 && memcmp(s.s, "http", 4) == 0
+		    ? text_copy(at, SIGNATURE_URL, s)
+		    : -1;
 	case MEMBER_CHAR:
 		*at = s.n == 1 ? s.s[0] : '\0';
 		return s.n == 0 || (s.n == 1 && strchr(" ,;&", *at)) ? 0 : -1;
@@ -181,6 +212,10 @@ static int
 member_read(struct signature_scheme *scheme, const struct json_member *member,
     struct error *err)
 {
+	unsigned of = scheme->type == SIGNATURE_HMAC ? OF_HMAC
+	    : scheme->type == SIGNATURE_JWT          ? OF_JWT
+	    : scheme->type == SIGNATURE_NONE         ? OF_NONE
+						     : 0;
 	int64_t tolerance;
 
 	if (str_is(member->key, "type"))
@@ -196,8 +231,7 @@ member_read(struct signature_scheme *scheme, const struct json_member *member,
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
 		if (!str_is(member->key, members[i].key))
 			continue;
-		if (scheme->type != SIGNATURE_HMAC &&
-		    (scheme->type != SIGNATURE_NONE || i != 2))
+		if ((members[i].of & of) == 0)
 			break;
 		if (!json_is(member->value, JSON_STRING) ||
 		    member_set(scheme, &members[i], json_str(member->value)) <
@@ -299,8 +333,9 @@ signature_secret_parse(const struct signature_scheme *scheme, struct str text,
 	static const char *const is[] = { "text", "whsec_ and base64",
 		"hexadecimal digits" };
 	unsigned char raw[SIGNATURE_SECRET_MAX + 3];
-	int least =
-	    scheme->key == SIGNATURE_KEY_BASE64 ? SIGNATURE_SECRET_MIN : 8;
+	int least = scheme->type == SIGNATURE_JWT ? JWT_SECRET_MIN
+	    : scheme->key == SIGNATURE_KEY_BASE64 ? SIGNATURE_SECRET_MIN
+						  : 8;
 	int n = -1;
 
 	if (scheme->key == SIGNATURE_KEY_BASE64) {

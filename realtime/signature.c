@@ -272,6 +272,8 @@ signature_verify(const struct signature_request *req, struct signature *out,
 	struct candidates candidates;
 
 	*out = (struct signature){ 0 };
+	if (scheme->type == SIGNATURE_JWT)
+		return signature_jwt_verify(req, out, err);
 	if (scheme->type != SIGNATURE_NONE &&
 	    headers_check(req, &parts, &candidates, err) < 0)
 		return -1;
@@ -317,6 +319,12 @@ signature_sign(struct arena *a, const struct signature_request *req,
 	char text[TEXT_MAX];
 	size_t n = 0, length;
 
+	if (s->type == SIGNATURE_JWT) {
+		header_add(out, &n, s->header,
+		    arena_printf(
+			a, "%s%s", s->prefix, signature_jwt_make(a, req, id)));
+		return n;
+	}
 	if (s->id_header[0] != '\0')
 		header_add(out, &n, s->id_header, arena_strndup(a, id.s, id.n));
 	if (s->type == SIGNATURE_NONE)

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "realtime/http1.h"
+#include "supabase/client/jwt.h"
 
 enum {
 	SIGNATURE_ID_MAX = 256,     /* bytes of what tells deliveries apart */
@@ -22,6 +23,7 @@ enum {
 	SIGNATURE_TOLERANCE = 300,  /* seconds, either way, unless set */
 	SIGNATURE_SECRET_MIN = 16,  /* bytes; what providers choose: 8 */
 	SIGNATURE_SECRET_MAX = 256, /* bytes */
+	SIGNATURE_URL = 512,        /* of a key set, with its NUL */
 	SIGNATURE_NAME = 64,        /* of a header, with its NUL */
 	SIGNATURE_SIGN_HEADERS = 4, /* what signature_sign() makes at most */
 };
@@ -33,6 +35,7 @@ enum signature_type {
 	SIGNATURE_SLACK,
 	SIGNATURE_SHOPIFY,
 	SIGNATURE_HMAC,
+	SIGNATURE_JWT,  /* a token says who sent it */
 	SIGNATURE_NONE, /* anybody's: only where it was set so */
 	N_SIGNATURE_TYPES,
 };
@@ -59,6 +62,10 @@ struct signature_scheme {
 	char content[SIGNATURE_NAME];   /* "{id}.{timestamp}.{body}", signed */
 	char id_header[SIGNATURE_NAME]; /* tells deliveries apart; "": none */
 	char id_member[SIGNATURE_NAME]; /* or a member of the body does */
+	/* of a token; "": any, or none */
+	char issuer[SIGNATURE_URL], audience[SIGNATURE_URL];
+	char jwks_url[SIGNATURE_URL];    /* RS256 and ES256; else HS256 */
+	char body_claim[SIGNATURE_NAME]; /* that holds the body's SHA-256 */
 };
 
 /* A secret's bytes, and the version that it has in the database. */
@@ -75,6 +82,8 @@ struct signature_request {
 	const struct signature_secret *secrets;
 	size_t n_secrets;
 	int64_t now_s;
+	const struct jwt_keys *keys; /* at jwks_url */
+	struct arena *arena;         /* for a token's claims */
 };
 
 struct signature {
@@ -84,6 +93,8 @@ struct signature {
 };
 
 const char *signature_type_name(enum signature_type type);
+/* Its requests are verified without a secret of the endpoint. */
+int signature_is_keyless(const struct signature_scheme *scheme);
 /* A provider's scheme as it is in the table. */
 struct signature_scheme signature_scheme_of(enum signature_type type);
 /*
@@ -100,16 +111,24 @@ int signature_secret_parse(const struct signature_scheme *scheme,
     struct str text, struct signature_secret *out, struct error *err);
 
 /*
- * 0 and whose it is. -1 with FAULT_AUTH and code "HEADERS" (one is absent or
+ * 0 and whose it is. 1, SIGNATURE_UNKNOWN_KEY: a token's key is none of those
+ * that are known. -1 with FAULT_AUTH and code "HEADERS" (one is absent or
  * malformed), "CLOCK" (the timestamp is more than the tolerance away from
  * now_s) or "SIGNATURE".
  */
+enum { SIGNATURE_UNKNOWN_KEY = 1 };
 int signature_verify(const struct signature_request *req, struct signature *out,
     struct error *err);
 
 /* The headers of a request that this secret signs, in the arena; how many. */
 size_t signature_sign(struct arena *a, const struct signature_request *req,
     struct str id, struct http1_header out[SIGNATURE_SIGN_HEADERS]);
+
+/* The parts of both for tokens (signature-jwt.c). */
+int signature_jwt_verify(const struct signature_request *req,
+    struct signature *out, struct error *err);
+const char *signature_jwt_make(
+    struct arena *a, const struct signature_request *req, struct str id);
 
 /* What may be stored and logged as it is: 1 to SIGNATURE_ID_MAX visible ASCII
  * characters. */

@@ -279,9 +279,11 @@ round_trip(const char *config, const char *secret_text)
 	struct signature sig;
 	struct arena a;
 	struct error err;
-	int timed = scheme.time_header[0] || scheme.time_prefix[0];
+	int timed = scheme.time_header[0] || scheme.time_prefix[0] ||
+	    scheme.type == SIGNATURE_JWT;
 
 	arena_init(&a);
+	req.arena = &a;
 	assert_int_equal(
 	    signature_secret_parse(&scheme, str_of(secret_text), &secret, &err),
 	    0);
@@ -289,7 +291,7 @@ round_trip(const char *config, const char *secret_text)
 	    signature_sign(&a, &req, STR("delivery-1"), head.headers);
 	assert_int_equal(signature_verify(&req, &sig, &err), 0);
 	assert_ptr_equal(sig.signer, &secret);
-	if (scheme.id_header[0] != '\0')
+	if (scheme.id_header[0] != '\0' || scheme.type == SIGNATURE_JWT)
 		assert_true(str_is(sig.id, "delivery-1"));
 	req.now_s = NOW + scheme.tolerance_s + 1;
 	assert_int_equal(signature_verify(&req, &sig, &err), timed ? -1 : 0);
@@ -315,6 +317,10 @@ test_every_scheme_there_and_back(void **state)
 	round_trip("{\"type\": \"github\"}", "some secret");
 	round_trip("{\"type\": \"slack\"}", "some secret");
 	round_trip("{\"type\": \"shopify\"}", "some secret");
+	round_trip("{\"type\": \"jwt\", \"issuer\": \"us\", "
+		   "\"audience\": \"them\", \"body_claim\": "
+		   "\"payload_hash\"}",
+	    "0123456789abcdef0123456789abcdef");
 	round_trip("{\"type\": \"hmac\"}", "some secret");
 	round_trip("{\"type\": \"hmac\", \"header\": \"Paddle-Signature\", "
 		   "\"separator\": \";\", \"prefix\": \"h1=\", "
@@ -337,6 +343,9 @@ test_schemes_that_are_none(void **state)
 		"{}",
 		"{\"type\": \"md5\"}",
 		"{\"type\": \"stripe\", \"header\": \"x\"}",
+		"{\"type\": \"jwt\", \"jwks_url\": \"ftp://x.example\"}",
+		"{\"type\": \"jwt\", \"content\": \"{body}\"}",
+		"{\"type\": \"hmac\", \"jwks_url\": \"https://x.example\"}",
 		"{\"type\": \"stripe\", \"tolerance\": 0}",
 		"{\"type\": \"none\", \"header\": \"x\"}",
 		"{\"type\": \"hmac\", \"header\": \"\"}",

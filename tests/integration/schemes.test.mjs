@@ -70,7 +70,26 @@ const signers = {
 };
 const timed = new Set(["standard", "stripe", "slack", "hmac"]);
 
+const rsa = crypto.generateKeyPairSync("rsa", { modulusLength: 2048 });
+const ec = crypto.generateKeyPairSync("ec", { namedCurve: "P-256" });
+const jwks = { keys: [{ ...rsa.publicKey.export({ format: "jwk" }), kid: "r1", use: "sig", alg: "RS256" }] };
+let fetches = 0;
+const keys = http.createServer((req, res) => {
+  fetches++;
+  res.writeHead(req.url === "/jwks" ? 200 : 404, { "content-type": "application/json" }).end(JSON.stringify(jwks));
+});
+const b64 = (v) => Buffer.from(v).toString("base64url");
+// A token as anybody's library makes it.
+const token = (alg, key, claims, kid) => {
+  const text = `${b64(JSON.stringify({ alg, typ: "JWT", ...(kid && { kid }) }))}.${b64(JSON.stringify({ exp: now() + 60, ...claims }))}`;
+  const mac = alg === "HS256" ? crypto.createHmac("sha256", key).update(text).digest()
+    : crypto.sign("sha256", Buffer.from(text), alg === "ES256" ? { key, dsaEncoding: "ieee-p1363" } : key);
+  return `${text}.${mac.toString("base64url")}`;
+};
+const bearer = (t) => ({ authorization: `Bearer ${t}` });
+
 before(async () => {
+  await new Promise((resolve) => keys.listen(0, "127.0.0.1", resolve));
   const file = path.join(dir, "flow.json");
   fs.writeFileSync(file, JSON.stringify({
     name: "note",
@@ -89,11 +108,16 @@ before(async () => {
     "prefix=s1=", "timestamp_header=X-Time", "content={timestamp}/{body}", "id_header=X-Delivery"]
     .flatMap((o) => ["--scheme-option", o])]);
   create("open", ["--scheme", "none"]);
+  secrets.jwt = create("jwt", ["--scheme", "jwt", ...["issuer=us", "audience=meshhook", "body_claim=payload_hash"]
+    .flatMap((o) => ["--scheme-option", o])]);
+  for (const [name, url] of [["keyed", `http://127.0.0.1:${keys.address().port}/jwks`],
+    ["inner", "http://169.254.169.254/jwks"], ["absent", `http://127.0.0.1:${keys.address().port}/none`]])
+    assert.equal(create(name, ["--scheme", "jwt", "--scheme-option", `jwks_url=${url}`]), undefined);
   create("mapped", ["--scheme", "none", "--header", "X-Kind", "--mapping",
     "{who: body.name, kind: headers.\"x-kind\", auth: headers.authorization, tag: query.tag, how: method, n: to_number(body.n)}"]);
   create("broken", ["--scheme", "none", "--mapping", "abs(body.name)"]);
   create("kept", ["--scheme", "none", "--header", "x-kind", "--keep-body", "3"]);
-  gateway = spawn(binary, ["gateway"], { env: { ...env, MESHHOOK_GATEWAY_PORT: "0" }, stdio: ["ignore", "ignore", "pipe"] });
+  gateway = spawn(binary, ["gateway"], { env: { ...env, MESHHOOK_GATEWAY_PORT: "0", MESHHOOK_HTTP_ALLOW: "127.0.0.1" }, stdio: ["ignore", "ignore", "pipe"] });
   gateway.text = "";
   await new Promise((resolve) => gateway.stderr.on("data", (d) => {
     gateway.text += d;
@@ -109,6 +133,7 @@ after(async () => {
   assert.doesNotMatch(gateway.text, /Sanitizer|runtime error/);
   await sql("select meshhook.purge_project($1)", slug);
   await pool.end();
+  keys.close();
   fs.rmSync(dir, { recursive: true });
 });
 
@@ -153,6 +178,52 @@ for (const [scheme, sign] of Object.entries(signers)) {
     assert.equal((await post(scheme, right, text)).status, 202);
   });
 }
+
+test("jwt: a token by the shared secret, bound to its body", async () => {
+  const text = '{"id": 1}';
+  const claims = { iss: "us", aud: "meshhook", jti: "t-1", payload_hash: crypto.createHash("sha256").update(text).digest("hex") };
+  const right = await post("jwt", bearer(token("HS256", secrets.jwt, claims)), text);
+  assert.equal(right.status, 202, JSON.stringify(right.json));
+  assert.equal((await started(right.json.run_id)).meta.webhook_id, "t-1");
+  for (const [what, t, b = text] of [
+    ["another body", token("HS256", secrets.jwt, claims), '{"id": 2}'],
+    ["another secret", token("HS256", "0".repeat(64), claims)],
+    ["expired", token("HS256", secrets.jwt, { ...claims, exp: now() - 60 })],
+    ["without exp", token("HS256", secrets.jwt, { ...claims, exp: undefined })],
+    ["another issuer", token("HS256", secrets.jwt, { ...claims, iss: "them" })],
+    ["another audience", token("HS256", secrets.jwt, { ...claims, aud: "x" })],
+    ["without the body's digest", token("HS256", secrets.jwt, { ...claims, payload_hash: undefined })],
+    ["alg none", `${b64('{"alg":"none"}')}.${b64(JSON.stringify({ ...claims, exp: now() + 60 }))}.`],
+    ["RS256", token("RS256", rsa.privateKey, claims)],
+    ["nothing", ""], ["junk", "a.b.c"],
+  ])
+    assert.equal((await post("jwt", bearer(t), b)).status, 401, what);
+  assert.equal((await post("jwt", { authorization: "Basic eDp5" }, text)).status, 401);
+  assert.equal((await post("jwt", {}, text)).status, 401);
+  const r = mh(["endpoint", "test", "jwt", "--url", `http://127.0.0.1:${port}`]);
+  assert.equal(r.status, 0, r.stdout);
+});
+
+test("jwt: keys of a JWKS, fetched when a new one is named, never from inside", async () => {
+  const before = fetches;
+  assert.equal((await post("keyed", bearer(token("RS256", rsa.privateKey, { jti: "r" }, "r1")), "{}")).status, 202);
+  assert.equal((await post("keyed", bearer(token("ES256", ec.privateKey, { jti: "e" }, "e1")), "{}")).status, 401, "not there yet");
+  assert.ok(fetches - before <= 2, `${fetches - before} fetches`);
+  // the shared-secret trick: a public key is no secret
+  const pem = rsa.publicKey.export({ format: "pem", type: "spki" });
+  assert.equal((await post("keyed", bearer(token("HS256", pem, { jti: "x" }, "r1")), "{}")).status, 401);
+  assert.equal((await post("keyed", bearer(token("RS256", crypto.generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey, {}, "r1")), "{}")).status, 401);
+  jwks.keys.push({ ...ec.publicKey.export({ format: "jwk" }), kid: "e1", use: "sig", alg: "ES256" });
+  for (let i = 0; i < 120; i++) {
+    if ((await post("keyed", bearer(token("ES256", ec.privateKey, { jti: "e2" }, "e1")), "{}")).status === 202) break;
+    await sleep(100);
+  }
+  assert.equal((await post("keyed", bearer(token("ES256", ec.privateKey, { jti: "e3" }, "e1")), "{}")).status, 202);
+  for (const name of ["inner", "absent"])
+    assert.equal((await post(name, bearer(token("RS256", rsa.privateKey, {}, "r1")), "{}")).status, 401, name);
+  assert.match(gateway.text, /SSRF|not.*public|link-local/i);
+  assert.equal(mh(["endpoint", "rotate", "keyed"]).status, 1);
+});
 
 test("two secrets are valid while one is rotated, then one", async () => {
   const old = secrets.github;
