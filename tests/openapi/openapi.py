@@ -37,6 +37,7 @@ ELSEWHERE = {
     ('post', '/api/logs/stream/{id}/channels', '429'): 'tests/integration/stream.test.mjs',
     ('get', '/realtime/v1/websocket', '101'): 'tests/integration/realtime.test.mjs',
     ('get', '/realtime/v1/websocket', 'default'): 'tests/integration/realtime.test.mjs',
+    ('get', '/realtime/v1/faults', 'default'): 'tests/integration/realtime.test.mjs',
     ('post', '/realtime/v1/faults', 'default'): 'tests/integration/realtime.test.mjs',
 }
 passed, failed = 0, 0
