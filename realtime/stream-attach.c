@@ -246,7 +246,7 @@ follow_under(struct attach *a, struct rows *rows, int row)
 	e = cursor_get(&a->q.cursor, cursor_key(c.channel));
 	if (e != NULL && e->epoch != CURSOR_ABSENT)
 		return reader_found(
-		    a->viewer->reader, &c, (int)e->epoch, e->seq);
+		    a->viewer->reader, &c, epoch_of(e, &c), e->seq);
 	return reader_found(a->viewer->reader, &c, c.epoch,
 	    e != NULL || !str_is(u->resource, "*") ? 0
 		: u->past ? rows_int(rows, row, "start_seq")
@@ -379,7 +379,7 @@ take_channel(struct attach *a, struct rows *rows, int row)
 		seq = 0;
 	else if (e != NULL && e->epoch != CURSOR_PATTERN)
 		return reader_follow(
-		    a->viewer->reader, &c, (int)e->epoch, e->seq);
+		    a->viewer->reader, &c, epoch_of(e, &c), e->seq);
 	else if (!a->q.resumed && a->q.since_ms != INT64_MIN)
 		seq = rows_int(rows, row, "start_seq");
 	else if (!a->q.resumed && a->q.tail >= 0)

@@ -75,3 +75,13 @@ void peers_notified(struct streams *s, const char *payload);
 /* The zeroed *out. -1: err->code is the problem's kind. */
 int stream_query_read(struct arena *a, const struct http1_head *head,
     struct stream_query *out, struct error *err);
+
+/* Whose numbers a cursor means. Who was beyond the end has counted others: some
+ * other epoch, so that it is told. */
+static inline int
+epoch_of(const struct cursor_entry *e, const struct hub_channel *c)
+{
+	int epoch = (int)e->epoch;
+
+	return epoch == c->epoch && e->seq > c->last_seq ? epoch ^ 1 : epoch;
+}
