@@ -70,7 +70,7 @@ static int
 choose(struct follow *f, struct error *err)
 {
 	static const struct source *const sources[] = { &source_db,
-		&source_realtime };
+		&source_gateway, &source_realtime };
 	struct cli *cli = f->session->cli;
 	const char *via = cli_opt(cli, "via");
 
@@ -112,8 +112,8 @@ static const struct opt opts[] = {
 	{ .name = "via",
 	    .arg = "WAY",
 	    .choices = "db|gateway|realtime",
-	    .help = "the database (as its operator), or, as a user, a gateway "
-		    "or Supabase; db unless given" },
+	    .help = "the database (as its operator), or, as a user, "
+		    "a gateway or Supabase; db unless given" },
 	{ .name = "follow",
 	    .letter = 'f',
 	    .help = "go on until the run is over; exit 130 on Ctrl-C" },
@@ -176,8 +176,8 @@ const struct cmd cmd_logs_entry = {
 		"standard error and taken up again where it was left: no line "
 		"is lost, none comes twice. Lines that are gone are reported "
 		"there as a gap, with the reason: expired (retention took "
-		"them), reset (the database was restored: the log is read "
-		"from its beginning), or slow."
+		"them), or reset (the database was restored: the log is read "
+		"from its beginning)."
 		"\n\n"
 		"With --cursor-file a call prints what came since the last "
 		"one; --since and --tail then hold for the first alone. After "

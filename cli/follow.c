@@ -84,22 +84,20 @@ follow_line(struct follow *f, const struct line *line)
 static int
 tell_gap(struct follow *f, int64_t to, enum gap_reason reason)
 {
-	static const char *const texts[N_GAP_REASONS] = {
-		[GAP_EXPIRED] = "expired): %lld lines are gone, %lld to %lld: "
-				"they were kept as long as retention says.\n",
-		[GAP_SLOW] = "slow): %lld lines were left out, %lld to %lld: "
-			     "this reader was too slow for them.\n",
-	};
-
 	fflush(f->session->cli->out.file);
-	if (reason == GAP_RESET)
+	switch (reason) {
+	case GAP_EXPIRED:
+		fprintf(stderr,
+		    "gap (expired): %lld lines are gone, %lld to %lld: they "
+		    "were kept as long as retention says.\n",
+		    (long long)(to - f->seq), (long long)f->seq + 1,
+		    (long long)to);
+		break;
+	case GAP_RESET:
 		fputs("gap (reset): The log was reset (the database was "
 		      "restored): reading it from its beginning.\n",
 		    stderr);
-	else {
-		fputs("gap (", stderr);
-		fprintf(stderr, texts[reason], (long long)(to - f->seq),
-		    (long long)f->seq + 1, (long long)to);
+		break;
 	}
 	if (!f->strict)
 		return 0;

@@ -21,8 +21,6 @@
 enum gap_reason {
 	GAP_EXPIRED, /* retention, or a purge, took them */
 	GAP_RESET,   /* the numbers began anew */
-	GAP_SLOW,    /* we read too slowly to be given them */
-	N_GAP_REASONS
 };
 
 struct follow;
@@ -35,7 +33,7 @@ struct source {
 	int (*open)(struct follow *f, struct error *err);
 	void (*close)(struct follow *f); /* also after open failed */
 };
-extern const struct source source_db, source_realtime;
+extern const struct source source_db, source_gateway, source_realtime;
 
 typedef void line_fn(void *arg, const struct line *line);
 /* The end of what is there now was reached. 1: it is enough. */

@@ -1,22 +1,34 @@
 // meshhook logs: one behaviour whatever the way. Lines exactly once and in order, or a gap.
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
+import tls from 'node:tls';
 import pg from 'pg';
 
 const binary = process.env.MESHHOOK_BIN;
 const slug = `follow-${process.pid}`;
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshhook-follow-'));
 const env = { ...process.env, NO_COLOR: '1' };
-const ways = { db: [], realtime: ['--via', 'realtime'] };
+const ways = { db: [], gateway: ['--via', 'gateway'], realtime: ['--via', 'realtime'] };
 let db, project;
 
 // A user, as Supabase Auth signs it up.
 async function signUp(name) {
   const r = await fetch(`${env.SUPABASE_URL}/auth/v1/signup`, {
+    method: 'POST',
+    headers: { apikey: env.SUPABASE_PUBLISHABLE_KEY, 'content-type': 'application/json' },
+    body: JSON.stringify({ email: `${name}-${slug}@example.test`, password: 'correct horse' }),
+  });
+  assert.equal(r.status, 200);
+  return r.json();
+}
+
+async function signIn(name) {
+  const r = await fetch(`${env.SUPABASE_URL}/auth/v1/token?grant_type=password`, {
     method: 'POST',
     headers: { apikey: env.SUPABASE_PUBLISHABLE_KEY, 'content-type': 'application/json' },
     body: JSON.stringify({ email: `${name}-${slug}@example.test`, password: 'correct horse' }),
@@ -51,10 +63,13 @@ function logs(args, more = {}) {
 }
 const seqs = (r) => r.lines.map((l) => l.seq);
 
-// A follower: its lines as they come, its notices, its end.
-function follow(args) {
-  const c = spawn(binary, ['logs', '-f', '-o', 'json', ...args], { env });
+// A process: its lines as they come, its notices, its end.
+const children = new Set();
+const follow = (args) => run(['-f', ...args]);
+function run(args) {
+  const c = spawn(binary, ['logs', '-o', 'json', ...args], { env });
   const f = { child: c, lines: [], err: '' };
+  children.add(c);
   let rest = '';
   c.stdout.on('data', (d) => {
     const parts = (rest + d).split('\n');
@@ -74,8 +89,10 @@ before(async () => {
   const owner = await signUp('owner');
   ({ rows: [{ id: project }] } = await db.query('select meshhook.create_project($1, $1, $2) as id', [slug, owner.user.id]));
   env.MESHHOOK_TOKEN = owner.access_token;
+  env.MESHHOOK_GATEWAY_URL = `http://127.0.0.1:${env.MESHHOOK_GATEWAY_PORT}`;
 });
 after(async () => {
+  for (const c of children) c.kill('SIGKILL');
   await db.end();
   fs.rmSync(dir, { recursive: true, force: true });
 });
@@ -105,6 +122,7 @@ for (const [way, via] of Object.entries(ways)) {
     await write(r, 10, 'old');
     await new Promise((ok) => setTimeout(ok, 30));
     const { rows: [{ t }] } = await db.query('select clock_timestamp() as t');
+    await new Promise((ok) => setTimeout(ok, 30));
     await db.query(`select meshhook.log($1, 'etl', $2, 'warn', 'new', null)`, [slug, r]);
     const at = (args) => seqs(logs([channel(r), ...args, ...via]));
     assert.deepEqual(at(['--tail', '3']), [9, 10, 11]);
@@ -151,7 +169,7 @@ for (const [way, via] of Object.entries(ways)) {
     const r = `${way}-expired`, file = path.join(dir, r);
     await write(r, 10);
     await db.query(`delete from meshhook.logs where seq in (1, 2, 3, 6, 10)
-      and channel_id = (select id from meshhook.channels where resource = $1)`, [r]);
+      and channel_id = (select id from meshhook.channels where resource = $1 and project_id = $2)`, [r, project]);
     const l = logs([channel(r), '--cursor-file', file, ...via]);
     assert.equal(l.status, 0, l.err);
     assert.deepEqual(seqs(l), [4, 5, 7, 8, 9]);
@@ -169,15 +187,89 @@ for (const [way, via] of Object.entries(ways)) {
     const go = [channel(r), '--cursor-file', file, ...via];
     await write(r, 4);
     assert.deepEqual(seqs(logs(go)), upTo(4));
-    await db.query('update meshhook.channels set epoch = epoch + 1 where resource = $1', [r]);
+    await db.query('update meshhook.channels set epoch = epoch + 1 where resource = $1 and project_id = $2', [r, project]);
     let l = logs(go);
     assert.match(l.err, /gap \(reset\)/);
     assert.deepEqual(seqs(l), upTo(4));
-    await db.query('update meshhook.channels set last_seq = 2 where resource = $1', [r]);
-    await db.query('delete from meshhook.logs where seq > 2 and channel_id = (select id from meshhook.channels where resource = $1)', [r]);
+    await db.query('update meshhook.channels set last_seq = 2 where resource = $1 and project_id = $2', [r, project]);
+    await db.query('delete from meshhook.logs where seq > 2 and channel_id = (select id from meshhook.channels where resource = $1 and project_id = $2)', [r, project]);
     l = logs(go);
     assert.match(l.err, /gap \(reset\)/);
     assert.deepEqual(seqs(l), [1, 2]);
     assert.equal(logs(['--strict', ...go]).status, 0);
   });
 }
+
+// What a hosted project has in front, with a certificate made for this run.
+async function tlsFront() {
+  const pem = (name) => {
+    const [cert, key] = ['cert', 'key'].map((n) => path.join(dir, `${name}-${n}.pem`));
+    execFileSync('openssl', ['req', '-x509', '-batch', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+      '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert], { stdio: 'ignore' });
+    return { cert: fs.readFileSync(cert), key: fs.readFileSync(key) };
+  };
+  const good = pem('good'), bad = pem('bad');
+  const sockets = new Set();
+  const server = tls.createServer(good, (client) => {
+    const api = net.connect(Number(new URL(env.SUPABASE_URL).port), '127.0.0.1');
+    for (const s of [client, api]) s.on('error', () => {}).on('close', () => { client.destroy(); api.destroy(); });
+    sockets.add(client);
+    client.once('data', (head) => { client.isRealtime = /^GET \/realtime\//.test(head.toString('latin1')); });
+    client.pipe(api).pipe(client);
+  });
+  server.on('tlsClientError', () => {});
+  await new Promise((ok) => server.listen(0, ok));
+  return { ca: path.join(dir, 'good-cert.pem'), port: server.address().port,
+    // what is connected stays so, but for the WebSockets
+    turnBad() {
+      server.setSecureContext(bad);
+      for (const s of sockets) if (s.isRealtime) s.destroy();
+    },
+    close() { server.close(); for (const s of sockets) s.destroy(); } };
+}
+
+test('realtime: over TLS, verified against the name', async (t) => {
+  const front = await tlsFront();
+  t.after(() => front.close());
+  const url = (host) => ['--via', 'realtime', '--supabase-url', `https://${host}:${front.port}`];
+  await write('tls', 1);
+  for (const args of [url('localhost'), [...url('127.0.0.1'), '--http-ca-file', front.ca]]) {
+    const r = run([channel('tls'), ...args]);
+    assert.equal(await r.over, 1);
+    assert.match(r.err, /certificate is not trusted/);
+  }
+
+  const f = follow([channel('tls'), ...url('localhost'), '--http-ca-file', front.ca, '-v', '--log-format', 'json']);
+  await until('joined', () => /"realtime.joined"/.test(f.err));
+  await write('tls', 1);
+  await until('a line', () => f.lines.length === 2);
+
+  // the WebSocket alone meets a wrong certificate when it comes again; lines come all the same
+  front.turnBad();
+  await until('two refusals', () => f.err.match(/"realtime.parted"/g)?.length >= 3);
+  assert.equal(f.err.match(/"realtime.joined"/g).length, 1);
+  await write('tls', 1);
+  await until('another line', () => f.lines.length === 3);
+  f.child.kill('SIGTERM');
+  assert.equal(await f.over, 130);
+});
+
+test('realtime: a refresh token is used up, and its successor kept', async () => {
+  const file = path.join(dir, 'refresh');
+  const { refresh_token: first } = await signIn('owner');
+  fs.writeFileSync(file, `${first}\n`);
+  await write('refresh', 2);
+  const go = [channel('refresh'), '--via', 'realtime', '--refresh-token-file', file];
+  const bare = { MESHHOOK_TOKEN: '' };
+  for (let i = 0; i < 2; i++) {
+    const before = fs.readFileSync(file, 'utf8');
+    const l = logs(go, bare);
+    assert.deepEqual(seqs(l), [1, 2], l.err);
+    assert.notEqual(fs.readFileSync(file, 'utf8'), before);
+    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+  }
+  fs.writeFileSync(file, 'nonsense');
+  const l = logs(go, bare);
+  assert.equal(l.status, 3);
+  assert.equal(logs([channel('refresh'), '--via', 'realtime'], bare).status, 78);
+});
