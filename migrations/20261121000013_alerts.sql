@@ -136,7 +136,7 @@ create index outbox_ended on meshhook.outbox (ended_at) where ended_at is not nu
 comment on table meshhook.outbox is 'Messages about alerts: recorded before they are sent; those of a group go in their order.';
 comment on column meshhook.outbox.problem is 'Why the last attempt failed; of a dead one, why it was given up.';
 
--- Rules, channels and silences have a version, so that the monitor knows when to read them again.
+-- Rules, channels, silences and projects have a version, so that the monitor knows when to read them again.
 create sequence meshhook_engine.alert_config as bigint;
 create function meshhook_engine.alert_config_changed() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -147,13 +147,32 @@ end $$;
 comment on function meshhook_engine.alert_config_changed() is 'Trigger: the monitor is to read rules, channels and silences again.';
 do $$
 declare
-  t text;
+  t record;
 begin
-  foreach t in array array['alert_rules', 'alert_channels', 'silences'] loop
-    execute format('create trigger config_changed after insert or update or delete on meshhook.%I'
-      ' for each statement execute function meshhook_engine.alert_config_changed()', t);
+  -- not the columns that the monitor itself writes
+  for t in select * from (values ('alert_rules', ' of name, expr, hold_s, keep_s, severity, labels, summary,'
+      ' description, runbook, inhibited_by, enabled'), ('alert_channels', ''), ('silences', ''),
+      ('projects', ' of slug')) v(name, columns) loop
+    execute format('create trigger config_changed after insert or update%s or delete on meshhook.%I'
+      ' for each statement execute function meshhook_engine.alert_config_changed()', t.columns, t.name);
   end loop;
 end $$;
+
+-- What is no longer looked at fires no more.
+create function meshhook_engine.rule_disabled() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  with over as (
+    update meshhook.alerts a set state = 'resolved', resolved_at = now()
+     where a.rule_id = new.id and a.state <> 'resolved' returning a.*)
+  insert into meshhook.alert_history (at, project_id, alert_id, rule, change, severity, labels, value, actor)
+    select now(), o.project_id, o.id, new.name, 'resolved', new.severity, o.labels, o.value, meshhook_engine.actor()
+      from over o;
+  return null;
+end $$;
+comment on function meshhook_engine.rule_disabled() is 'Trigger: the alerts of a rule that is switched off resolve.';
+create trigger rule_disabled after update of enabled on meshhook.alert_rules
+  for each row when (old.enabled and not new.enabled) execute function meshhook_engine.rule_disabled();
 
 -- What the monitor reads and writes -----------------------------------------------------------
 
@@ -170,7 +189,7 @@ begin atomic
   select jsonb_build_object(
     'version', meshhook_engine.alert_version(),
     'rules', (select coalesce(jsonb_agg(to_jsonb(r) - 'created_at' order by r.id), '[]')
-      from meshhook.alert_rules r where r.enabled),
+      from meshhook.alert_rules r),
     'channels', (select coalesce(jsonb_agg(to_jsonb(c) - 'created_at' || jsonb_build_object('sealed', s.sealed)
         order by c.id), '[]')
       from meshhook.alert_channels c join meshhook_engine.channel_secrets s on s.channel_id = c.id
@@ -179,11 +198,13 @@ begin atomic
         'labels', s.labels, 'starts_at', s.starts_at, 'ends_at', s.ends_at)), '[]')
       from meshhook.silences s where s.ends_at > now()),
     'alerts', (select coalesce(jsonb_agg(to_jsonb(a) order by a.since, a.id), '[]')
-      from meshhook.alerts a where a.state <> 'resolved'),
+      from meshhook.alerts a where a.state <> 'resolved' or a.id in (
+        select unnest(g.told) from meshhook_engine.alert_groups g)),
+    'projects', (select coalesce(jsonb_object_agg(p.id, p.slug), '{}') from meshhook.projects p),
     'groups', (select coalesce(jsonb_agg(to_jsonb(g)), '[]') from meshhook_engine.alert_groups g));
 end;
 comment on function meshhook_engine.alert_load() is
-  'All that the monitor needs to go on where another left off: {version, rules, channels (sealed), silences, alerts that are open, groups}.';
+  'All that the monitor needs to go on where another left off: {version, rules, channels (sealed), silences, alerts that are open or whose end was not told, slugs of projects, groups}.';
 
 -- One step, in one transaction: p_changes [{id, rule_id, project_id, labels, state: pending |
 -- firing | resolved | forgotten, value, since, fired_at}], p_groups [{channel_id, group_key,

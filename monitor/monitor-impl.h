@@ -2,6 +2,7 @@
 /* What the parts of the monitor share. */
 #include "core/loop.h"
 #include "core/uuid.h"
+#include "monitor/judge.h"
 #include "monitor/monitor.h"
 #include "monitor/rule/series.h"
 #include "monitor/upkeep.h"
@@ -23,9 +24,10 @@ struct monitor {
 	int ending;
 	struct arena store; /* of samples; anew when it is full */
 	struct samples samples;
+	struct judge *judge;
 	struct upkeep upkeep;
 };
 
-/* A tick's answer came: sample, judge, record. samples.c */
-void monitor_sampled(struct monitor *m, struct rows *rows);
+/* A tick's answer came. 1: its samples are no news. samples.c */
+int monitor_sampled(struct monitor *m, struct rows *rows);
 void samples_reset(struct monitor *m);

@@ -56,6 +56,7 @@ reign(struct monitor *m, int64_t fence)
 	}
 	log_info("monitor.leads", I_("fence", fence));
 	samples_reset(m);
+	judge_reset(m->judge);
 	memset(&m->upkeep.due_ms, 0, sizeof(m->upkeep.due_ms));
 }
 
@@ -75,7 +76,8 @@ ticked(void *arg, struct rows *rows, const struct error *err)
 		return;
 	}
 	reign(m, rows_int(rows, 0, "fence"));
-	monitor_sampled(m, rows);
+	if (monitor_sampled(m, rows) == 0)
+		judge_tick(m->judge, rows_int(rows, 0, "config"));
 	upkeep_step(m);
 }
 
@@ -221,6 +223,7 @@ start(struct monitor *m, struct error *err)
 	if (m->loop == NULL)
 		return -1;
 	samples_reset(m);
+	m->judge = judge_new(m);
 	m->tick = loop_timer_new(m->loop, tick, m);
 	m->lead = loop_timer_new(m->loop, lead, m);
 	m->beat = loop_timer_new(m->loop, beat, m);
@@ -250,6 +253,7 @@ end(struct monitor *m)
 	loop_timer_free(m->lead);
 	loop_timer_free(m->beat);
 	loop_timer_free(m->late);
+	m->judge = judge_free(m->judge);
 	m->loop = loop_free(m->loop);
 	arena_deinit(&m->store);
 }

@@ -26,7 +26,7 @@ samples_reset(struct monitor *m)
 	    LOST_TICKS * m->o->interval_ms + m->o->interval_ms / 2);
 }
 
-void
+int
 monitor_sampled(struct monitor *m, struct rows *rows)
 {
 	char project[UUID_TEXT];
@@ -37,7 +37,7 @@ monitor_sampled(struct monitor *m, struct rows *rows)
 		samples_reset(m);
 	}
 	if (samples_tick(&m->samples, rows_time_ms(rows, 0, "at")) != 0)
-		return; /* the database's clock stands still */
+		return 1; /* the database's clock stands still */
 	for (int i = 0; i < rows->n; i++) {
 		struct str metric = rows_str(rows, i, "metric"), of = { 0 };
 		struct label label;
@@ -52,4 +52,5 @@ monitor_sampled(struct monitor *m, struct rows *rows)
 		samples_set(&m->samples, metric, of, &label,
 		    label.name.s != NULL, value);
 	}
+	return 0;
 }

@@ -20,6 +20,8 @@ enum alert_state { ALERT_PENDING, ALERT_FIRING, ALERT_RESOLVED };
 enum { ALERT_LABELS = SERIES_LABELS };
 
 struct alert {
+	struct str id; /* the owner's, carried along; s NULL: it is new */
+	int acked;     /* the owner's, too */
 	enum alert_state state;
 	struct str project;
 	struct label labels[ALERT_LABELS];

@@ -1,0 +1,214 @@
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/time.h"
+#include "monitor/judge-impl.h"
+#include "monitor/monitor-impl.h"
+
+#include <string.h>
+
+enum { RANGE_MOST_MS = 3600000 };
+
+static int64_t
+number(const struct json *of, const char *key)
+{
+	int64_t v = 0;
+
+	json_integer(json_get(of, key), &v);
+	return v;
+}
+
+static int64_t
+moment(const struct json *of, const char *key)
+{
+	int64_t ms = 0;
+
+	time_parse(json_str(json_get(of, key)), &ms);
+	return ms;
+}
+
+static struct str
+text(const struct json *of, const char *key)
+{
+	return json_str(json_get(of, key));
+}
+
+static enum severity
+severity(struct str name)
+{
+	return str_is(name, "critical") ? SEVERITY_CRITICAL
+	    : str_is(name, "warning")   ? SEVERITY_WARNING
+					: SEVERITY_INFO;
+}
+
+static void
+take_rule(struct judge *j, struct rule *r, const struct json *of)
+{
+	struct cond *cond = NULL;
+	struct error err;
+
+	*r = (struct rule){ .id = text(of, "id"),
+		.name = text(of, "name"),
+		.severity_name = text(of, "severity"),
+		.severity = severity(text(of, "severity")),
+		.summary = text(of, "summary"),
+		.description = text(of, "description"),
+		.runbook = text(of, "runbook"),
+		.labels = json_get(of, "labels"),
+		.inhibited_by = json_get(of, "inhibited_by") };
+	r->pure = (struct alert_rule){ .id = r->id,
+		.project = text(of, "project_id"),
+		.hold_ms = number(of, "hold_s") * 1000,
+		.keep_ms = number(of, "keep_s") * 1000 };
+	r->enabled = json_is(json_get(of, "enabled"), JSON_TRUE);
+	r->problem_told = text(of, "problem").n > 0; /* by the row */
+	if (cond_parse(
+		&j->config, text(of, "expr"), RANGE_MOST_MS, &cond, &err) < 0)
+		r->problem = arena_strdup(&j->config, err.text);
+	r->pure.cond = cond;
+}
+
+static void
+take_channel(struct alert_channel *c, const struct json *of)
+{
+	*c = (struct alert_channel){ .id = text(of, "id"),
+		.project = text(of, "project_id"),
+		.least = severity(text(of, "min_severity")),
+		.group_by = json_get(of, "group_by"),
+		.policy = { .wait_ms = number(of, "wait_ms"),
+		    .interval_ms = number(of, "interval_ms"),
+		    .repeat_ms = number(of, "repeat_ms") } };
+}
+
+static void
+take_labels(struct alert *x, const struct json *labels)
+{
+	for (uint32_t i = 0;
+	     labels != NULL && i < labels->n && x->n_labels < ALERT_LABELS; i++)
+		x->labels[x->n_labels++] = (struct label){ labels->of[i].key,
+			json_str(labels->of[i].value) };
+}
+
+static struct alert
+take_alert(const struct json *of)
+{
+	struct str state = text(of, "state");
+	struct alert x = { .id = text(of, "id"),
+		.acked = text(of, "acked_at").n > 0,
+		.state = str_is(state, "firing") ? ALERT_FIRING
+		    : str_is(state, "pending")   ? ALERT_PENDING
+						 : ALERT_RESOLVED,
+		.project = text(of, "project_id"),
+		.since_ms = moment(of, "since"),
+		.fired_ms = moment(of, "fired_at"),
+		.value = json_num(json_get(of, "value")) };
+
+	/* when it last held isn't kept: now, so that nothing resolves early */
+	x.held_ms = INT64_MAX;
+	take_labels(&x, json_get(of, "labels"));
+	return x;
+}
+
+static uint32_t
+rule_of(const struct judge *j, struct str id)
+{
+	uint32_t i = 0;
+
+	while (i < j->n_rules && !str_eq(j->rules[i].id, id))
+		i++;
+	return i;
+}
+
+static void
+take_alerts(struct judge *j, struct world *w, const struct json *alerts)
+{
+	w->over = arena_array(&w->arena, alerts->n + 1, sizeof(*w->over));
+	for (uint32_t i = 0; i < alerts->n; i++) {
+		uint32_t at = rule_of(j, text(alerts->items[i], "rule_id"));
+		struct alert x = take_alert(alerts->items[i]);
+		struct alerts *now;
+
+		if (at == j->n_rules || x.state == ALERT_RESOLVED) {
+			w->over[w->n_over++] = (struct over){ at, x };
+			continue;
+		}
+		now = &j->rules[at].now;
+		now->items = arena_grow(&w->arena, now->items, now->n,
+		    now->n + 1, sizeof(*now->items));
+		now->items[now->n++] = x;
+	}
+}
+
+static void
+take_group(struct judge *j, struct world *w, const struct json *of)
+{
+	const struct json *told = json_get(of, "told");
+	struct group *g = &w->groups[w->n_groups];
+	uint32_t n = told != NULL ? told->n : 0;
+
+	*g = (struct group){ .key = text(of, "group_key") };
+	while (g->channel < j->n_channels &&
+	    !str_eq(j->channels[g->channel].id, text(of, "channel_id")))
+		g->channel++;
+	if (g->channel == j->n_channels)
+		return; /* disabled: when it comes back, it is told anew */
+	g->pure.begun_ms = moment(of, "begun_at");
+	g->pure.sent_ms = moment(of, "sent_at");
+	g->pure.notices =
+	    arena_zalloc(&w->arena, (n + 1) * sizeof(*g->pure.notices));
+	for (; g->pure.n < n; g->pure.n++)
+		g->pure.notices[g->pure.n] =
+		    (struct notice){ .alert = json_str(told->items[g->pure.n]),
+			    .told_firing = 1 };
+	w->n_groups++;
+}
+
+static uint32_t
+count(const struct json *list)
+{
+	return list != NULL ? list->n : 0;
+}
+
+int
+judge_take(struct judge *j, struct str answer, struct error *err)
+{
+	struct world *w = &j->worlds[0];
+	struct json *all, *rules, *channels, *silences, *groups;
+
+	arena_reset(&j->config);
+	arena_reset(&w->arena);
+	j->at = 0;
+	w->n_over = w->n_groups = 0;
+	if (json_parse(&j->config, answer, NULL, &all, err) < 0)
+		return fail_in(err, "alert_load");
+	rules = json_get(all, "rules");
+	channels = json_get(all, "channels");
+	silences = json_get(all, "silences");
+	groups = json_get(all, "groups");
+	j->projects = json_get(all, "projects");
+	j->n_rules = count(rules);
+	j->rules = arena_array(&j->config, j->n_rules + 1, sizeof(*j->rules));
+	for (uint32_t i = 0; i < j->n_rules; i++)
+		take_rule(j, &j->rules[i], rules->items[i]);
+	j->n_channels = count(channels);
+	j->channels =
+	    arena_array(&j->config, j->n_channels + 1, sizeof(*j->channels));
+	for (uint32_t i = 0; i < j->n_channels; i++)
+		take_channel(&j->channels[i], channels->items[i]);
+	j->n_silences = count(silences);
+	j->silences =
+	    arena_array(&j->config, j->n_silences + 1, sizeof(*j->silences));
+	for (uint32_t i = 0; i < j->n_silences; i++) {
+		const struct json *of = silences->items[i];
+
+		j->silences[i] = (struct silence){ text(of, "project_id"),
+			text(of, "rule"), json_get(of, "labels"),
+			moment(of, "starts_at"), moment(of, "ends_at") };
+	}
+	take_alerts(j, w, json_get(all, "alerts"));
+	w->groups =
+	    arena_array(&w->arena, count(groups) + 1, sizeof(*w->groups));
+	for (uint32_t i = 0; i < count(groups); i++)
+		take_group(j, w, groups->items[i]);
+	j->version = number(all, "version");
+	return 0;
+}

@@ -1,0 +1,504 @@
+#include "monitor/judge.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/uuid.h"
+#include "monitor/judge-impl.h"
+#include "monitor/monitor-impl.h"
+#include "monitor/monitor-sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a step came to, for alert_record(). */
+struct step {
+	struct judge *j;
+	struct world *was, *is;
+	struct json *changes, *groups, *messages, *problems;
+	int64_t now_ms;
+};
+
+struct judge *
+judge_new(struct monitor *m)
+{
+	struct judge *j = xcalloc(1, sizeof(*j));
+
+	j->m = m;
+	j->version = -1;
+	arena_init(&j->config);
+	arena_init(&j->worlds[0].arena);
+	arena_init(&j->worlds[1].arena);
+	return j;
+}
+
+struct judge *
+judge_free(struct judge *j)
+{
+	if (j == NULL)
+		return NULL;
+	arena_deinit(&j->config);
+	arena_deinit(&j->worlds[0].arena);
+	arena_deinit(&j->worlds[1].arena);
+	free(j);
+	return NULL;
+}
+
+void
+judge_reset(struct judge *j)
+{
+	j->version = -1;
+}
+
+/* ---- alerts ---------------------------------------------------------------- */
+
+/* All that a copy points to, into the world's arena. */
+static void
+alert_keep(struct arena *a, struct alert *x)
+{
+	char id[UUID_TEXT];
+	struct uuid fresh;
+
+	if (x->id.s == NULL) {
+		uuid_random(&fresh);
+		x->id = str_of(uuid_format(&fresh, id));
+	}
+	x->id = arena_str(a, x->id);
+	x->project = arena_str(a, x->project);
+	for (uint32_t i = 0; i < x->n_labels; i++)
+		x->labels[i] = (struct label){ arena_str(a, x->labels[i].name),
+			arena_str(a, x->labels[i].value) };
+}
+
+static int
+same_labels(const struct alert *x, const struct alert *y)
+{
+	if (!str_eq(x->project, y->project) || x->n_labels != y->n_labels)
+		return 0;
+	for (uint32_t i = 0; i < x->n_labels; i++)
+		if (!str_eq(x->labels[i].name, y->labels[i].name) ||
+		    !str_eq(x->labels[i].value, y->labels[i].value))
+			return 0;
+	return 1;
+}
+
+static void
+change_add(
+    struct step *s, const struct rule *rule, const struct alert *x, int gone)
+{
+	static const char *const states[] = { "pending", "firing", "resolved" };
+	struct arena *a = &s->is->arena;
+	struct json *v = json_object(a);
+
+	json_set(a, v, "id", json_string(a, x->id));
+	json_set(a, v, "rule_id", json_string(a, rule->id));
+	json_set(a, v, "project_id",
+	    x->project.n > 0 ? json_string(a, x->project) : NULL);
+	json_set(a, v, "labels", json_labels(a, x));
+	json_set(a, v, "state",
+	    json_cstring(a, gone ? "forgotten" : states[x->state]));
+	json_set(a, v, "value", json_double(a, x->value));
+	json_set(a, v, "since", json_time(a, x->since_ms));
+	json_set(a, v, "fired_at", json_time(a, x->fired_ms));
+	json_push(a, s->changes, v);
+	log_info("alert.changed",
+	    S_("rule", arena_strndup(a, rule->name.s, rule->name.n)),
+	    S_("state", gone ? "forgotten" : states[x->state]),
+	    S_("alert", x->id.s));
+}
+
+static void
+over_add(struct step *s, uint32_t rule, const struct alert *x)
+{
+	struct world *w = s->is;
+
+	w->over = arena_grow(
+	    &w->arena, w->over, w->n_over, w->n_over + 1, sizeof(*w->over));
+	w->over[w->n_over++] = (struct over){ rule, *x };
+}
+
+static void
+problem_add(struct step *s, struct rule *r, const char *problem)
+{
+	struct arena *a = &s->is->arena;
+	struct json *v;
+
+	if (!r->problem_told == (problem == NULL))
+		return;
+	v = json_object(a);
+	json_set(a, v, "rule_id", json_string(a, r->id));
+	json_set(
+	    a, v, "problem", problem != NULL ? json_cstring(a, problem) : NULL);
+	json_push(a, s->problems, v);
+	r->problem_told = problem != NULL;
+}
+
+static void
+rule_step(struct step *s, uint32_t at)
+{
+	struct rule *r = &s->j->rules[at];
+	struct arena *a = &s->is->arena;
+	struct alert_changes changes = { 0 };
+	struct error err;
+
+	r->next = r->now;
+	if (r->problem != NULL || !r->enabled) {
+		problem_add(s, r, r->problem);
+	} else if (alert_step(a, &r->pure, &s->j->m->samples, &r->next,
+		       &changes, &err) < 0) {
+		problem_add(s, r, err.text);
+		r->next = r->now;
+	} else {
+		problem_add(s, r, NULL);
+	}
+	if (r->next.items == r->now.items && r->next.n > 0) {
+		r->next.items =
+		    arena_array(a, r->now.n, sizeof(*r->next.items));
+		memcpy(r->next.items, r->now.items,
+		    r->now.n * sizeof(*r->next.items));
+	}
+	for (uint32_t i = 0; i < r->next.n; i++)
+		alert_keep(a, &r->next.items[i]);
+	for (uint32_t i = 0; i < changes.n; i++) {
+		struct alert_change *c = &changes.items[i];
+
+		/* one that is new got its id just now */
+		for (uint32_t k = 0; c->alert.id.s == NULL && k < r->next.n;
+		     k++)
+			if (same_labels(&c->alert, &r->next.items[k]))
+				c->alert.id = r->next.items[k].id;
+		alert_keep(a, &c->alert);
+		change_add(s, r, &c->alert, c->gone);
+		if (c->alert.state == ALERT_RESOLVED)
+			over_add(s, at, &c->alert);
+	}
+}
+
+/* ---- groups ---------------------------------------------------------------- */
+
+static struct group *
+group_get(struct step *s, uint32_t channel, struct str key)
+{
+	struct world *w = s->is;
+	struct group *g;
+
+	for (uint32_t i = 0; i < w->n_groups; i++)
+		if (w->groups[i].channel == channel &&
+		    str_eq(w->groups[i].key, key))
+			return &w->groups[i];
+	w->groups = arena_grow(&w->arena, w->groups, w->n_groups,
+	    w->n_groups + 1, sizeof(*w->groups));
+	g = &w->groups[w->n_groups++];
+	*g = (struct group){ .channel = channel, .key = key };
+	return g;
+}
+
+static struct notice *
+notice_get(struct step *s, struct group *g, struct str id)
+{
+	struct arena *a = &s->is->arena;
+
+	for (uint32_t i = 0; i < g->pure.n; i++)
+		if (str_eq(g->pure.notices[i].alert, id))
+			return &g->pure.notices[i];
+	if (g->pure.n == g->room) {
+		uint32_t room = g->room == 0 ? 4 : 2 * g->room;
+
+		g->pure.notices = arena_grow(a, g->pure.notices, g->pure.n,
+		    room, sizeof(*g->pure.notices));
+		g->alerts = arena_grow(
+		    a, g->alerts, g->pure.n, room, sizeof(*g->alerts));
+		g->rules =
+		    arena_grow(a, g->rules, g->pure.n, room, sizeof(*g->rules));
+		g->room = room;
+	}
+	g->alerts[g->pure.n] = NULL;
+	g->pure.notices[g->pure.n] =
+	    (struct notice){ .alert = arena_str(a, id) };
+	return &g->pure.notices[g->pure.n++];
+}
+
+/* What was told, from the world before. */
+static void
+groups_copy(struct step *s)
+{
+	for (uint32_t i = 0; i < s->was->n_groups; i++) {
+		const struct group *from = &s->was->groups[i];
+		struct group *to;
+
+		if (from->gone)
+			continue;
+		to = group_get(
+		    s, from->channel, arena_str(&s->is->arena, from->key));
+		to->pure.begun_ms = from->pure.begun_ms;
+		to->pure.sent_ms = from->pure.sent_ms;
+		for (uint32_t k = 0; k < from->pure.n; k++)
+			if (from->pure.notices[k].told_firing)
+				notice_get(s, to, from->pure.notices[k].alert)
+				    ->told_firing = 1;
+	}
+}
+
+static void
+notice_fill(struct step *s, struct group *g, uint32_t rule,
+    const struct alert *x, int muted)
+{
+	struct notice *n = notice_get(s, g, x->id);
+	size_t at = (size_t)(n - g->pure.notices);
+
+	n->firing = x->state == ALERT_FIRING;
+	n->muted = muted;
+	g->alerts[at] = x;
+	g->rules[at] = rule;
+}
+
+/* Another rule's firing alert of the same project speaks for it. */
+static int
+inhibited(const struct judge *j, const struct rule *rule, const struct alert *x)
+{
+	const struct json *by = rule->inhibited_by;
+
+	for (uint32_t i = 0; by != NULL && i < by->n; i++)
+		for (uint32_t k = 0; k < j->n_rules; k++) {
+			const struct rule *r = &j->rules[k];
+
+			if (!str_eq(r->name, json_str(by->items[i])))
+				continue;
+			for (uint32_t q = 0; q < r->next.n; q++)
+				if (r->next.items[q].state == ALERT_FIRING &&
+				    (r->next.items[q].project.n == 0 ||
+					str_eq(r->next.items[q].project,
+					    x->project)))
+					return 1;
+		}
+	return 0;
+}
+
+static void
+alert_spread(struct step *s, uint32_t at, const struct alert *x)
+{
+	struct judge *j = s->j;
+	const struct rule *rule = &j->rules[at];
+	int muted = x->acked || alert_silenced(j, rule, x, s->now_ms) ||
+	    inhibited(j, rule, x);
+
+	for (uint32_t i = 0; i < j->n_channels; i++) {
+		const struct alert_channel *c = &j->channels[i];
+		struct str key;
+
+		if (rule->severity < c->least ||
+		    (c->project.n > 0 && !str_eq(c->project, x->project)))
+			continue;
+		key = alert_group_key(&s->is->arena, c, rule, x);
+		notice_fill(s, group_get(s, i, key), at, x, muted);
+	}
+}
+
+/* The end of what a group was told; kept until all of them were. */
+static void
+over_spread(struct step *s)
+{
+	struct world *w = s->is;
+
+	for (uint32_t i = 0; i < w->n_groups; i++)
+		for (uint32_t k = 0; k < w->groups[i].pure.n; k++) {
+			struct group *g = &w->groups[i];
+
+			for (uint32_t o = 0;
+			     g->alerts[k] == NULL && o < w->n_over; o++)
+				if (str_eq(w->over[o].alert.id,
+					g->pure.notices[k].alert) &&
+				    w->over[o].rule < s->j->n_rules) {
+					g->alerts[k] = &w->over[o].alert;
+					g->rules[k] = w->over[o].rule;
+				}
+		}
+}
+
+static void
+over_keep(struct step *s)
+{
+	for (uint32_t i = 0; i < s->was->n_over; i++) {
+		struct over o = s->was->over[i];
+		int told = 0;
+
+		for (uint32_t g = 0; g < s->is->n_groups && !told; g++)
+			for (uint32_t k = 0; k < s->is->groups[g].pure.n; k++)
+				told |= str_eq(
+				    s->is->groups[g].pure.notices[k].alert,
+				    o.alert.id);
+		if (!told)
+			continue;
+		alert_keep(&s->is->arena, &o.alert);
+		over_add(s, o.rule, &o.alert);
+	}
+}
+
+static void
+message_add(struct step *s, struct group *g, const char *kind)
+{
+	struct arena *a = &s->is->arena;
+	const struct alert_channel *c = &s->j->channels[g->channel];
+	struct json *v = json_object(a);
+	struct json *body = group_message(s->j, a, g, kind, s->now_ms);
+	struct str project = c->project;
+
+	for (uint32_t i = 0; i < g->pure.n && project.n == 0; i++)
+		if (g->alerts[i] != NULL)
+			project = g->alerts[i]->project;
+	json_set(a, v, "channel_id", json_string(a, c->id));
+	json_set(
+	    a, v, "project_id", project.n > 0 ? json_string(a, project) : NULL);
+	json_set(a, v, "group_key", json_string(a, g->key));
+	json_set(a, v, "dedup_key",
+	    json_cstring(a,
+		arena_printf(a, "%.*s:%.*s", STR_FMT(c->id),
+		    (int)(g->key.n < 200 ? g->key.n : 200), g->key.s)));
+	json_set(a, v, "kind", json_cstring(a, kind));
+	json_set(a, v, "body", body);
+	json_push(a, s->messages, v);
+}
+
+static void
+group_add(struct step *s, const struct group *g)
+{
+	struct arena *a = &s->is->arena;
+	struct json *v = json_object(a), *told = json_array(a);
+
+	for (uint32_t i = 0; i < g->pure.n; i++)
+		if (g->pure.notices[i].told_firing)
+			json_push(
+			    a, told, json_string(a, g->pure.notices[i].alert));
+	json_set(
+	    a, v, "channel_id", json_string(a, s->j->channels[g->channel].id));
+	json_set(a, v, "group_key", json_string(a, g->key));
+	json_set(a, v, "begun_at", json_time(a, g->pure.begun_ms));
+	json_set(a, v, "sent_at", json_time(a, g->pure.sent_ms));
+	json_set(a, v, "told", told);
+	json_set(a, v, "gone", json_bool(g->gone));
+	json_push(a, s->groups, v);
+}
+
+static void
+group_step(struct step *s, struct group *g)
+{
+	const struct notify_policy *policy = &s->j->channels[g->channel].policy;
+	int64_t begun = g->pure.begun_ms, at;
+	enum notify_due due = notify_due(policy, &g->pure, s->now_ms, &at);
+
+	if (due == NOTIFY_NEW || due == NOTIFY_REPEAT) {
+		message_add(s, g, due == NOTIFY_NEW ? "new" : "repeat");
+		notify_sent(&g->pure, s->now_ms);
+		group_add(s, g);
+	} else if (due == NOTIFY_END) {
+		g->gone = 1;
+		if (begun != 0 || g->pure.sent_ms != 0)
+			group_add(s, g);
+	} else if (g->pure.begun_ms != begun) {
+		group_add(s, g);
+	}
+}
+
+/* ---- steps ------------------------------------------------------------------ */
+
+/* The step counts. */
+static void
+step_take(struct judge *j)
+{
+	j->at = !j->at;
+	for (uint32_t i = 0; i < j->n_rules; i++)
+		j->rules[i].now = j->rules[i].next;
+}
+
+static void
+recorded(void *arg, struct rows *rows, const struct error *err)
+{
+	struct judge *j = arg;
+
+	(void)rows;
+	j->busy = 0;
+	if (err == NULL) {
+		step_take(j);
+		return;
+	}
+	/* it may have been recorded all the same: read what is there */
+	judge_reset(j);
+	if (err->fault != FAULT_RETRY)
+		log_warn("alerts.not_recorded", E_(err));
+}
+
+static void
+step(struct judge *j)
+{
+	struct step s = { .j = j,
+		.was = &j->worlds[j->at],
+		.is = &j->worlds[!j->at],
+		.now_ms = samples_now(&j->m->samples) };
+	struct arena *a = &s.is->arena;
+	struct error err;
+
+	arena_reset(a);
+	s.is->over = NULL;
+	s.is->groups = NULL;
+	s.is->n_over = s.is->n_groups = 0;
+	s.changes = json_array(a);
+	s.groups = json_array(a);
+	s.messages = json_array(a);
+	s.problems = json_array(a);
+	groups_copy(&s);
+	for (uint32_t i = 0; i < j->n_rules; i++)
+		rule_step(&s, i);
+	for (uint32_t i = 0; i < j->n_rules; i++)
+		for (uint32_t k = 0; k < j->rules[i].next.n; k++)
+			if (j->rules[i].next.items[k].state == ALERT_FIRING)
+				alert_spread(&s, i, &j->rules[i].next.items[k]);
+	over_keep(&s);
+	over_spread(&s);
+	for (uint32_t i = 0; i < s.is->n_groups; i++)
+		group_step(&s, &s.is->groups[i]);
+	if (s.changes->n + s.groups->n + s.messages->n + s.problems->n == 0) {
+		step_take(j);
+		return;
+	}
+	j->busy = db_call(j->m->db, &sql_alert_record, recorded, j, &err,
+		      db_int8(j->m->fence), db_time(db_time_from_ms(s.now_ms)),
+		      db_jsonb(json_text(a, s.changes)),
+		      db_jsonb(json_text(a, s.groups)),
+		      db_jsonb(json_text(a, s.messages)),
+		      db_jsonb(json_text(a, s.problems))) == 0;
+}
+
+static void
+loaded(void *arg, struct rows *rows, const struct error *cause)
+{
+	struct judge *j = arg;
+	struct error err;
+
+	j->busy = 0;
+	if (cause != NULL) {
+		if (cause->fault != FAULT_RETRY)
+			log_warn("alerts.not_loaded", E_(cause));
+		return;
+	}
+	if (judge_take(j, rows_str(rows, 0, "state"), &err) < 0) {
+		log_warn("alerts.not_loaded", E_(&err));
+		judge_reset(j);
+		return;
+	}
+	log_debug("alerts.loaded", I_("rules", j->n_rules),
+	    I_("channels", j->n_channels));
+	step(j);
+}
+
+void
+judge_tick(struct judge *j, int64_t version)
+{
+	struct error err;
+
+	if (j->busy)
+		return; /* the next tick sees it all */
+	if (j->version != version)
+		j->busy =
+		    db_call(j->m->db, &sql_alert_load, loaded, j, &err) == 0;
+	else
+		step(j);
+}

@@ -1,0 +1,1 @@
+select meshhook_engine.alert_load()::text as state
