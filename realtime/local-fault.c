@@ -169,7 +169,10 @@ fault_routes(struct local *l, struct route *out)
 		.begin = begin,
 		.handle = handle,
 		.arg = l };
-	out[1] = out[0];
-	out[1].method = "GET";
+	out[1] = (struct route){ .method = "GET",
+		.pattern = "/realtime/v1/faults",
+		.begin = begin,
+		.handle = handle,
+		.arg = l };
 	return 2;
 }
