@@ -434,7 +434,8 @@ begin
                  - (1 + greatest(w.readers, 1)) as before
             from (select d.* from meshhook_engine.watched d
                    where d.due_at <= v_now + case when p_last then v_step else '0' end and d.until > v_now
-                   order by d.due_at, d.channel_id limit p_limit for no key update skip locked) w) x
+                   order by d.due_at, d.channel_id limit least(p_limit, greatest(ceil(v_tokens / 2), 0))
+                     for no key update skip locked) w) x -- no more than there are tokens for
    where v_tokens - x.before > 0;
   if v_ids is not null then
     v_cost := meshhook_engine.broadcast_send(v_ids);
