@@ -3,6 +3,7 @@
 #include "cli/sql.h"
 #include "core/time.h"
 #include "http/client.h"
+#include "supabase/client/schema.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,6 @@ enum {
 	PROBE_MOST_MS = 1500,
 	PROBE_LOOK_MS = 25,
 	API_MOST_MS = 5000,
-	SCHEMA_LEAST = 1, /* what this program works with */
-	PROGRAM_LEVEL = 1,
 };
 
 struct doctor {
@@ -188,10 +187,10 @@ check_version(struct doctor *d)
 	schema = rows_int(&rows, 0, "version");
 	program = rows_int(&rows, 0, "oldest_program");
 	rows_deinit(&rows);
-	if (schema < SCHEMA_LEAST)
+	if (schema < SCHEMA_NEEDED)
 		found(d, "version", FAILED, "supabase db push",
 		    "the schema is version %lld, this program needs %d",
-		    (long long)schema, SCHEMA_LEAST);
+		    (long long)schema, SCHEMA_NEEDED);
 	else if (program > PROGRAM_LEVEL)
 		found(d, "version", FAILED, "install the newer meshhook",
 		    "the schema wants programs of level %lld, this is %d",

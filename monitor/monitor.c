@@ -4,14 +4,13 @@
 #include "core/mem.h"
 #include "monitor/monitor-impl.h"
 #include "monitor/monitor-sql.h"
+#include "supabase/client/schema.h"
 
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
-	SCHEMA_NEEDED = 1,
-	PROGRAM_LEVEL = 1,
 	HEARTBEAT_MS = 15000,
 	GOODBYE_MS = 2000,
 	LEASE_PARTS = 4, /* asked so often in a lease's time */
@@ -133,27 +132,12 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 {
 	struct monitor *m = arg;
 	struct error err;
+	int r = schema_fits(rows, cause, &err);
 
-	if (cause != NULL && cause->fault == FAULT_RETRY)
-		return; /* the next connection asks again */
-	if (cause != NULL) {
-		fail(&err, FAULT_CONFIG, cause->code,
-		    "the schema of MeshHook is not there, or not for this "
-		    "role: run \"supabase db push\" (%.200s)",
-		    cause->text);
+	if (r < 0)
 		give_up(m, &err);
+	if (r != 0)
 		return;
-	}
-	if (rows->n == 0 || rows_int(rows, 0, "version") < SCHEMA_NEEDED ||
-	    rows_int(rows, 0, "oldest_program") > PROGRAM_LEVEL) {
-		fail(&err, FAULT_CONFIG, "SCHEMA",
-		    "the schema has version %lld, this program needs %d: run "
-		    "\"supabase db push\", or another release of this program",
-		    rows->n > 0 ? (long long)rows_int(rows, 0, "version") : 0,
-		    SCHEMA_NEEDED);
-		give_up(m, &err);
-		return;
-	}
 	m->serving = 1;
 	log_info("monitor.ready", S_("database", db_where(m->db)));
 	beat(m);
@@ -168,7 +152,7 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 
 	m->serving = 0;
 	if (state == DB_READY)
-		db_call(m->db, &sql_monitor_schema, schema_seen, m, &err);
+		db_call(m->db, &sql_schema_info, schema_seen, m, &err);
 	else if (cause != NULL)
 		log_warn("db.lost", E_(cause));
 }

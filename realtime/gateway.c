@@ -12,6 +12,7 @@
 #include "realtime/server.h"
 #include "realtime/stats.h"
 #include "realtime/stream.h"
+#include "supabase/client/schema.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -20,8 +21,6 @@
 #include <unistd.h>
 
 enum {
-	SCHEMA_NEEDED = 1, /* the oldest schema this program works on */
-	PROGRAM_LEVEL = 1, /* what schemas compare their oldest_program to */
 	HEARTBEAT_MS = 15000,
 	FDS_OF_OURS = 64, /* beside clients' */
 	EXIT_CONFIG = 78,
@@ -118,27 +117,12 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 {
 	struct gateway *g = arg;
 	struct error err;
+	int r = schema_fits(rows, cause, &err);
 
-	if (cause != NULL && cause->fault == FAULT_RETRY)
-		return; /* the next connection asks again */
-	if (cause != NULL) {
-		fail(&err, FAULT_CONFIG, cause->code,
-		    "the schema of MeshHook is not there, or not for this "
-		    "role: run \"supabase db push\" (%.200s)",
-		    cause->text);
+	if (r < 0)
 		give_up(g, &err);
+	if (r != 0)
 		return;
-	}
-	if (rows->n == 0 || rows_int(rows, 0, "version") < SCHEMA_NEEDED ||
-	    rows_int(rows, 0, "oldest_program") > PROGRAM_LEVEL) {
-		fail(&err, FAULT_CONFIG, "SCHEMA",
-		    "the schema has version %lld, this program needs %d: run "
-		    "\"supabase db push\", or another release of this program",
-		    rows->n > 0 ? (long long)rows_int(rows, 0, "version") : 0,
-		    SCHEMA_NEEDED);
-		give_up(g, &err);
-		return;
-	}
 	g->serving = 1;
 	log_info("gateway.ready", S_("database", db_where(g->db)));
 	beat(g);
@@ -156,7 +140,7 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 
 	g->serving = 0;
 	if (state == DB_READY)
-		db_call(g->db, &sql_gateway_schema, schema_seen, g, &err);
+		db_call(g->db, &sql_schema_info, schema_seen, g, &err);
 	else if (cause != NULL)
 		log_warn("db.lost", E_(cause));
 	if (state != DB_READY && g->publish != NULL) {

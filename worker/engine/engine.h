@@ -32,8 +32,6 @@
 #include "worker/flow/run.h"
 
 enum {
-	SCHEMA_NEEDED = 1, /* the oldest schema this program works on */
-	PROGRAM_LEVEL = 1, /* what schemas compare their oldest_program to */
 	SUSPECT_READS = 3, /* from this delivery on, as claim() counts them */
 	POISON_READS = 10, /* deliveries of one message without progress */
 	INLINE_MOST = 64,  /* steps carried out in one item */

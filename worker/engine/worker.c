@@ -5,6 +5,7 @@
 #include "core/time.h"
 #include "worker/engine/engine-sql.h"
 #include "worker/engine/engine.h"
+#include "supabase/client/schema.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -170,27 +171,12 @@ schema_seen(void *arg, struct rows *rows, const struct error *cause)
 {
 	struct worker *w = arg;
 	struct error err;
+	int r = schema_fits(rows, cause, &err);
 
-	if (cause != NULL) {
-		if (cause->fault == FAULT_RETRY)
-			return; /* the next connection asks again */
-		fail(&err, FAULT_CONFIG, cause->code,
-		    "the schema of MeshHook is not there, or not for this "
-		    "role: run \"supabase db push\" (%s)",
-		    cause->text);
+	if (r < 0)
 		worker_fail(w, &err);
+	if (r != 0)
 		return;
-	}
-	if (rows->n == 0 || rows_int(rows, 0, "version") < SCHEMA_NEEDED ||
-	    rows_int(rows, 0, "oldest_program") > PROGRAM_LEVEL) {
-		fail(&err, FAULT_CONFIG, "SCHEMA",
-		    "the schema has version %lld, this program needs %d: run "
-		    "\"supabase db push\", or another release of this program",
-		    rows->n > 0 ? (long long)rows_int(rows, 0, "version") : 0,
-		    SCHEMA_NEEDED);
-		worker_fail(w, &err);
-		return;
-	}
 	w->serving = 1;
 	log_info("worker.ready", S_("database", db_where(w->db)),
 	    I_("ms", (time_mono_us() - w->began_us) / 1000));

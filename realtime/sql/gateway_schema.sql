@@ -1,1 +1,0 @@
-select version, oldest_program from meshhook_engine.schema_info();
