@@ -238,7 +238,7 @@ create function meshhook_engine.broadcast_send(p_channel uuid[]) returns int
 language plpgsql set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
-  v_lines constant int := 500;     -- beyond which readers are told to fetch
+  v_lines constant int := 1000;    -- beyond which readers are told to fetch
   v_bytes constant int := 200000;
   v_now timestamptz := clock_timestamp();
   v_id uuid[]; v_to bigint[]; v_cost int;
