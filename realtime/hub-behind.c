@@ -175,6 +175,7 @@ page_over(struct reader *r, int news)
 		if (!f->asked)
 			continue;
 		f->asked = 0;
+		f->topic->n_asked--;
 		if (f->behind && follow_join(f) && reader_open(r))
 			follow_flush(f);
 	}
@@ -212,6 +213,17 @@ answered(void *arg, struct rows *rows, const struct error *err)
 }
 
 static void
+asked_not(struct reader *r)
+{
+	list_for (it, &r->follows) {
+		struct follow *f = list_entry(it, struct follow, of_reader);
+
+		f->topic->n_asked -= f->asked;
+		f->asked = 0;
+	}
+}
+
+static void
 ask(struct hub *h, struct reader *r)
 {
 	struct page *p = xcalloc(1, sizeof(*p));
@@ -227,6 +239,7 @@ ask(struct hub *h, struct reader *r)
 		if (!f->behind || n == PAGE_CHANNELS)
 			continue;
 		f->asked = 1;
+		f->topic->n_asked++;
 		db_array_uuid(&h->ids, &f->topic->tail.id);
 		db_array_int4(&h->epochs, f->epoch);
 		db_array_int8(&h->after, f->seq);
@@ -244,6 +257,7 @@ ask(struct hub *h, struct reader *r)
 		db_array(&h->epochs), db_array(&h->after),
 		db_int4(p->lines)) < 0) {
 		free(p);
+		asked_not(r);
 		/* no database: told() brings it back */
 		if (n > 0)
 			list_append(&h->idle_behind, &r->wait);

@@ -121,6 +121,7 @@ follow_free(struct follow *f)
 		if (--r->n_behind == 0)
 			r->hub->stats.behind--;
 	}
+	t->n_asked -= f->asked;
 	r->n_ended -= f->ended;
 	if (f->slot >= 0 && --t->filters[f->slot].refs == 0)
 		t->filters[f->slot].filter =

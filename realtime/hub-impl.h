@@ -26,6 +26,7 @@ struct topic {
 	struct list hot;     /* hub->hot or hub->due, with lines to send */
 	struct list follows; /* by follow.of_topic */
 	uint32_t n_follows, n_behind;
+	uint32_t n_asked; /* of those behind: a page is on its way */
 	struct uuid project;
 	char *channel; /* canonical; the resource is in it */
 	size_t channel_n;

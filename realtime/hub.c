@@ -173,10 +173,12 @@ topic_full(struct topic *t, uint32_t lagging)
 {
 	int64_t now = loop_now_ms(t->hub->loop);
 
-	if (t->held_ms == 0 && lagging * 2 > t->n_follows) {
+	int many = lagging * 2 > t->n_follows;
+
+	if (t->held_ms == 0 && many) {
 		t->held_ms = now;
 		tail_hold(&t->tail);
-	} else if (t->held_ms == 0 || now - t->held_ms >= HUB_WAIT_MS) {
+	} else if (!many || now - t->held_ms >= HUB_WAIT_MS) {
 		topic_drop_half(t);
 		topic_release(t);
 	}
@@ -197,7 +199,8 @@ topic_trim(struct topic *t)
 		lagging += f->seq < end && !f->behind && !f->reader->closing &&
 		    !f->reader->dead;
 	}
-	if (lagging == 0 && t->n_behind == 0)
+	/* a page that is on its way will meet what came meanwhile */
+	if (lagging == 0 && t->n_asked == 0)
 		topic_clear(t, end);
 	if (t->bytes.len > cap)
 		topic_full(t, lagging);

@@ -30,8 +30,8 @@ export const token = (sub, seconds = 3600, more = {}) => {
 const gateways = new Set();
 
 // On any port that is free, which its log says; ready when it reaches the database.
-export const start = async (more = {}, ...flags) => {
-  const child = spawn(binary, ["gateway", ...flags], {
+export const start = async (more = {}, program = binary) => {
+  const child = spawn(program, ["gateway"], {
     env: { ...process.env, MESHHOOK_LOG_FORMAT: "json", MESHHOOK_GATEWAY_PORT: "0", ...more },
     stdio: ["ignore", "ignore", "pipe"],
   });

@@ -1,5 +1,7 @@
 // Live logs over SSE, on the real stack: what comes, what is resumed, who is refused, who is cut.
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import net from "node:net";
 import { after, before, test } from "node:test";
 import { open, pool, post, sleep, sql, start, stopAll, Stream, token, until } from "./stream-lib.mjs";
 
@@ -431,6 +433,89 @@ test("SIGTERM sends each reader away, at its own time", async () => {
   assert.ok(new Set(all.map((s) => s.retry)).size > 1);
 });
 
+test("200 readers that stop cost memory to nobody, and a reader beside them no line", async () => {
+  // a debug build keeps for a while what it has freed
+  const crowd = await start({ MESHHOOK_GATEWAY_STREAMS_OF_USER: "1000" }, process.env.MESHHOOK_RELEASE_BIN);
+  const rss = () => Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${crowd.child.pid}/status`, "utf8"))[1]) / 1024;
+  const stopped = await Promise.all([...Array(200)].map(() => open(crowd, { channels: channel("crowd") }, { bearer })));
+  for (const s of stopped) {
+    s.res.pause();
+    s.res.socket.pause();
+  }
+  const beside = await open(crowd, { channels: channel("crowd") }, { bearer });
+  const before = rss();
+  for (let n = 0; n < 20000; n += 2000)
+    await sql("select meshhook.log($1, 'etl', 'crowd', 'info', repeat('z', 500)) from generate_series(1, 2000)", slug);
+  await until(`every line (${beside.lines.length})`, () => beside.lines.length === 20000, 30000);
+  assert.deepEqual(beside.gaps, []);
+  // 11 MB each, if they were kept for each
+  assert.ok(rss() - before < 40, `${before} -> ${rss()} MiB`);
+  stopped.forEach((s) => s.end());
+  beside.end();
+  assert.equal(await crowd.stop(), 0);
+});
+
+test("clients that leave in every way, and talk where they should listen", async () => {
+  const head = `GET /api/logs/stream?channels=${channel("rude")} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${bearer}\r\n\r\n`;
+  const beside = await stream({ channels: channel("rude") });
+  const rude = [...Array(60).keys()].map((i) => {
+    const socket = net.connect(g.port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write(i % 3 === 0 ? head.slice(0, 40) : head + "x".repeat((i % 7) * 1000));
+    setTimeout(() => (i % 2 ? socket.resetAndDestroy() : socket.end("more")), i * 5);
+    return socket;
+  });
+  for (let i = 0; i < 20; i++) {
+    await log("rude", `${i}`);
+    await sleep(15);
+  }
+  await beside.count(20);
+  assert.deepEqual(beside.lines.map((l) => l.seq), [...Array(20).keys()].map((i) => i + 1));
+  rude.forEach((s) => s.destroy());
+  beside.end();
+});
+
+test("90 minutes across renewals of its token", { skip: Number(process.env.MESHHOOK_TEST_COUNT ?? 100) < 1000, timeout: 7000000 }, async () => {
+  const s = await open(g, { channels: channel("long") }, { bearer: token(me, 90) });
+  let n = 0;
+  for (const end = Date.now() + 90 * 60000; Date.now() < end; n++) {
+    await log("long", `${n}`);
+    if (s.of("auth").length > (s.renewed ?? 0)) {
+      s.renewed = s.of("auth").length;
+      const status = (await post(n % 2 ? g : g2, `/api/logs/stream/${s.id}/token`, token(me, 90))).status;
+      assert.ok(status === 200 || status === 202);
+    }
+    await sleep(1000);
+  }
+  await s.count(n);
+  assert.equal(s.closed, false);
+  assert.deepEqual(s.lines.map((l) => l.seq), [...Array(n).keys()].map((i) => i + 1));
+  s.end();
+});
+
+// A way to the gateway that is cut after a number of bytes, within a frame as likely as not.
+const cutter = async (at) => {
+  const server = net.createServer((near) => {
+    const far = net.connect(at().port, "127.0.0.1");
+    let left = 300 + Math.random() * 8000;
+    for (const x of [near, far]) {
+      x.on("error", () => {});
+      x.on("close", () => {
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.on("data", (d) => far.write(d));
+    far.on("data", (d) => {
+      near.write(d.subarray(0, left));
+      left -= d.length;
+      if (left <= 0) near.end();
+    });
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { url: `http://127.0.0.1:${server.address().port}`, end: () => server.close() };
+};
+
 // A reader that is cut off every few hundred ms and comes again with its last id.
 class Reader {
   constructor(at, query) {
@@ -450,7 +535,7 @@ class Reader {
   }
   async run() {
     while (!this.done) {
-      const s = (this.live = new Stream(this.at(), this.query, { bearer, lastId: this.lastId }));
+      const s = (this.live = new Stream(this.steady ? this.at() : this.way(), this.query, { bearer, lastId: this.lastId }));
       const life = Date.now() + 50 + Math.random() * 400;
       try {
         await s.opened;
@@ -483,6 +568,8 @@ test("proof: forced reconnects, 16 writers who commit late and out of order, gat
     r.lastId = s.lastId;
     s.end();
   }
+  const proxy = await cutter(() => victim);
+  for (const r of readers) r.way = () => (r.cuts % 2 ? proxy : victim);
   const following = readers.map((r) => r.run());
   const writer = async (w) => {
     for (let i = w; i < rounds; i += 16) {
@@ -503,6 +590,7 @@ test("proof: forced reconnects, 16 writers who commit late and out of order, gat
       victim = await start(roomy);
       last.child.kill("SIGKILL");
       await sleep(500);
+      await sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'meshhook_gateway' and random() < 0.3");
     }
   })();
   await Promise.all([...Array(16).keys()].map(writer));
@@ -517,6 +605,7 @@ test("proof: forced reconnects, 16 writers who commit late and out of order, gat
   await sleep(300);
   readers.forEach((r) => (r.done = true));
   await Promise.all(following);
+  proxy.end();
   for (const r of readers) {
     assert.deepEqual(r.gaps, []);
     assert.deepEqual(r.doubled, []);
