@@ -18,17 +18,22 @@ struct history {
 	struct history_options o;
 	struct rates rates;
 	struct metric *lines, *seconds;
-	struct list asking;
+	struct list waiting;     /* in order of their coming */
+	struct list asking;      /* at most one */
+	struct loop_timer *rest; /* until the next may ask */
+	size_t n_waiting;
+	int resting;
 };
 
-/* A request whose lines are being read. */
+/* A request whose lines are read, or waits for it. */
 struct asking {
-	struct list link; /* history->asking */
+	struct list link; /* history->waiting or ->asking */
 	struct history *history;
 	struct request *req; /* NULL: the client left */
 	struct arena arena;
 	struct history_query q;
-	int64_t began_us;
+	struct identity *who; /* while it waits */
+	int64_t began_us, asked_us;
 };
 
 /* The query ------------------------------------------------------------------ */
@@ -196,6 +201,7 @@ asking_end(struct asking *a)
 	struct request *req = a->req;
 
 	list_remove(&a->link);
+	identity_free(a->who);
 	arena_deinit(&a->arena);
 	free(a);
 	if (req != NULL)
@@ -208,7 +214,11 @@ asking_gone(struct request *req)
 {
 	struct asking *a = req->owner;
 
-	a->req = NULL; /* the database's answer ends it */
+	a->req = NULL;
+	if (a->who == NULL) /* the database's answer ends it */
+		return;
+	a->history->n_waiting--;
+	asking_end(a);
 }
 
 static void
@@ -242,6 +252,14 @@ answer_error(struct request *req, const struct error *err)
 	request_problem(req, &p);
 }
 
+/* The connection is others' now, for as long as it was ours. */
+static void
+rest(struct history *h, const struct asking *a)
+{
+	h->resting = 1;
+	loop_timer_set(h->rest, (time_mono_us() - a->asked_us) / 1000);
+}
+
 static void
 answered(void *arg, struct rows *rows, const struct error *err)
 {
@@ -251,6 +269,7 @@ answered(void *arg, struct rows *rows, const struct error *err)
 	struct buf body, headers;
 	struct request *req;
 
+	rest(h, a);
 	if (err != NULL || a->req == NULL) {
 		req = asking_end(a);
 		if (req != NULL)
@@ -280,17 +299,18 @@ became(void *arg, struct rows *rows, const struct error *err)
 }
 
 static int
-ask(struct asking *a, const struct identity *who, struct error *err)
+ask(struct asking *a, struct error *err)
 {
 	const struct history_query *q = &a->q;
 	struct db *db = a->history->o.db;
-	const char *role = identity_role_name(who->role);
+	const char *role = identity_role_name(a->who->role);
 	struct db_param no_time = db_null(DB_TIMESTAMPTZ);
 	int r;
 
+	a->asked_us = time_mono_us();
 	db_begin(db);
-	r = db_call(db, &sql_become, became, NULL, err, db_text(role),
-	    db_str(who->claims));
+	r = db_call(db, &sql_history_become, became, NULL, err, db_text(role),
+	    db_str(a->who->claims));
 	if (r == 0)
 		r = db_call(db, &sql_history, answered, a, err,
 		    db_str(q->channels), db_int4(q->level),
@@ -307,7 +327,27 @@ ask(struct asking *a, const struct identity *who, struct error *err)
 		    q->has_after ? db_int8(q->after_seq) : db_null(DB_INT8),
 		    db_int4(q->limit));
 	db_end(db);
+	a->who = identity_free(a->who);
 	return r;
+}
+
+static void
+ask_next(void *arg)
+{
+	struct history *h = arg;
+
+	h->resting = 0;
+	while (list_empty(&h->asking) && !list_empty(&h->waiting)) {
+		struct asking *a =
+		    list_entry(h->waiting.next, struct asking, link);
+		struct error err;
+
+		list_remove(&a->link);
+		h->n_waiting--;
+		list_append(&h->asking, &a->link);
+		if (ask(a, &err) < 0)
+			answer_error(asking_end(a), &err);
+	}
 }
 
 static int
@@ -333,7 +373,6 @@ user_known(void *arg, struct request *req, const struct identity *who)
 	struct history *h = arg;
 	struct asking *a;
 	const char *wrong;
-	struct error err;
 
 	if (!admitted(h, req, who))
 		return;
@@ -342,7 +381,7 @@ user_known(void *arg, struct request *req, const struct identity *who)
 	a->history = h;
 	a->req = req;
 	a->began_us = time_mono_us();
-	list_append(&h->asking, &a->link);
+	list_init(&a->link);
 	wrong =
 	    query_read(&a->arena, arena_str(&a->arena, req->head.query), &a->q);
 	if (wrong == NULL)
@@ -353,10 +392,21 @@ user_known(void *arg, struct request *req, const struct identity *who)
 			.status = 400, .kind = "query", .detail = wrong });
 		return;
 	}
+	if (h->n_waiting == HISTORY_WAITING) {
+		request_problem(asking_end(a),
+		    &(struct problem){ .status = 503,
+			.kind = "overload",
+			.detail = "too many pages are being read",
+			.headers = "Retry-After: 1\r\n" });
+		return;
+	}
+	a->who = identity_keep(who);
 	req->owner = a;
 	req->gone = asking_gone;
-	if (ask(a, who, &err) < 0)
-		answer_error(asking_end(a), &err);
+	list_append(&h->waiting, &a->link);
+	h->n_waiting++;
+	if (!h->resting)
+		ask_next(h);
 }
 
 static void
@@ -386,6 +436,8 @@ history_new(struct loop *loop, const struct history_options *options)
 	h->o = *options;
 	h->rates.rate = options->rate;
 	list_init(&h->asking);
+	list_init(&h->waiting);
+	h->rest = loop_timer_new(loop, ask_next, h);
 	h->lines = metrics_counter(options->metrics, "meshhook_history_lines",
 	    NULL, "Lines that GET /api/logs gave.");
 	h->seconds = metrics_histogram(options->metrics,
@@ -393,18 +445,25 @@ history_new(struct loop *loop, const struct history_options *options)
 	return h;
 }
 
+static void
+drop(struct list *list)
+{
+	while (!list_empty(list)) {
+		struct asking *a = list_entry(list->next, struct asking, link);
+
+		a->req = NULL;
+		asking_end(a);
+	}
+}
+
 struct history *
 history_free(struct history *h)
 {
 	if (h == NULL)
 		return NULL;
-	while (!list_empty(&h->asking)) {
-		struct asking *a =
-		    list_entry(h->asking.next, struct asking, link);
-
-		a->req = NULL;
-		asking_end(a);
-	}
+	drop(&h->asking);
+	drop(&h->waiting);
+	loop_timer_free(h->rest);
 	free(h);
 	return NULL;
 }

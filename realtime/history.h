@@ -13,9 +13,15 @@
  *     format     json, ndjson or csv, or by Accept
  *
  * The next page is in Link, and in a JSON answer in "next".
+ *
+ * All of the gateway's statements share a connection, and reading may be slow:
+ * one page is read at a time, within a second, and for as long as it took the
+ * next one waits. So readers leave others half of the connection, at least.
  */
 #include "core/metrics.h"
 #include "realtime/identity.h"
+
+enum { HISTORY_WAITING = 200 /* requests; more are refused */ };
 
 struct history;
 

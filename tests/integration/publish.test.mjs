@@ -415,6 +415,39 @@ test("a gateway killed while it publishes: sent again by ids, each line is there
   await at.stop();
 });
 
+test("killed at each point of a commit: what is sent again is there once", async () => {
+  for (const point of ["publish_before_commit", "publish_after_commit", "publish_before_reply"]) {
+    const victim = await start({ MESHHOOK_TESTPOINT: `${point}:3` });
+    const body = (i) => [{ workflow_id: point, logData: `a${i}`, id: `a${i}` }, { workflow_id: point, logData: `b${i}`, id: `b${i}` }];
+    let answered = 0;
+    for (let i = 0; i < 4; i++) answered += (await victim.publish(body(i)).catch(() => ({ status: 0 }))).status === 200;
+    assert.equal(await victim.stop(), null, `${point} was never reached`);
+    assert.equal(answered, 2);
+    for (let i = 0; i < 4; i++) assert.equal((await g.publish(body(i))).status, 200);
+    assert.deepEqual((await g.lines(`logs:etl:${alpha}:${point}`)).map((l) => l.message), [0, 1, 2, 3].flatMap((i) => [`a${i}`, `b${i}`]));
+  }
+});
+
+test("slow readers are given up, and hold writers up for a second at most", async () => {
+  const c = await pool.connect();
+  await c.query("begin; lock table meshhook.members in access exclusive mode");
+  const pages = Array.from({ length: 4 }, () => g.call(`/api/logs?channels=logs:etl:${alpha}:hist`, { token: user("ann") }));
+  let worst = 0;
+  for (const end = Date.now() + 3000; Date.now() < end; await sleep(20)) {
+    const at = Date.now();
+    assert.equal((await g.publish({ workflow_id: "slow", logData: "m" })).status, 200);
+    worst = Math.max(worst, Date.now() - at);
+  }
+  assert.ok(worst < 2000, `${worst} ms`);
+  const first = await pages[0];
+  assert.equal(first.status, 503);
+  assert.match(first.json.detail, /took too long/);
+  await c.query("rollback");
+  c.release();
+  await Promise.all(pages);
+  assert.equal((await g.call(`/api/logs?channels=logs:etl:${alpha}:hist`, { token: user("ann") })).status, 200);
+});
+
 test("rates: a token's lines, a user's pages", async () => {
   const mine = await start({ MESHHOOK_PUBLISH_RATE: "50", MESHHOOK_USER_RATE: "5" });
   const body = Array.from({ length: 60 }, () => ({ workflow_id: "rates", logData: "m" }));
