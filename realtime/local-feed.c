@@ -17,6 +17,7 @@ struct feed {
 	struct listen *listen;
 	struct loop_defer *read;
 	struct db_array ids, times; /* named, not yet read */
+	int listening;              /* it has begun, once */
 };
 
 struct list *
@@ -168,13 +169,24 @@ read_named(void *arg)
 	db_array_reset(&f->times);
 }
 
-/* "<id> <inserted_at>" */
+void
+feed_ready(const struct feed *f)
+{
+	if (f != NULL && f->listening && db_ready(f->local->db))
+		log_info("realtime.ready");
+}
+
+/* "<id> <inserted_at>"; no channel: listening has begun, maybe anew. */
 static void
 notified(void *arg, const char *channel, const char *payload)
 {
 	struct feed *f = arg;
 	struct uuid id;
 
+	if (channel == NULL) {
+		f->listening = 1;
+		feed_ready(f);
+	}
 	if (channel == NULL || strlen(payload) < UUID_TEXT ||
 	    uuid_parse((struct str){ payload, UUID_TEXT - 1 }, &id) < 0)
 		return;

@@ -163,6 +163,8 @@ int64_t local_now_s(void);
 
 struct feed *feed_new(struct local *l, struct error *err);
 struct feed *feed_free(struct feed *f); /* NULL */
+/* Say so, if both connections are there. */
+void feed_ready(const struct feed *f);
 
 /* A broadcast on its way to those who joined. */
 struct outgoing {

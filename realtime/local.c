@@ -235,11 +235,24 @@ sweep(void *arg)
 	}
 }
 
+static void
+db_changed(void *arg, enum db_state state, const struct error *cause)
+{
+	const struct local *l = arg;
+
+	if (state == DB_READY)
+		feed_ready(l->feed);
+	else if (cause != NULL)
+		log_warn("realtime.db_lost", E_(cause));
+}
+
 static int
 connect_database(struct local *l, struct error *err)
 {
 	struct db_options o = { .url = l->options.db_url,
-		.application_name = "meshhook realtime" };
+		.application_name = "meshhook realtime",
+		.on_state = db_changed,
+		.arg = l };
 
 	if (jwt_keys_add_secret(&l->keys, l->options.jwt_secret, err) < 0)
 		return fail_in(err, "MESHHOOK_JWT_SECRET");

@@ -100,6 +100,7 @@ class Gateway {
     g.child.stderr.on("data", (d) => (g.log += d));
     g.port = (await g.line("gateway.listening")).port;
     await g.line("gateway.ready");
+    if (env.MESHHOOK_LOCAL_REALTIME !== "") await g.line("realtime.ready");
     return g;
   }
   async line(event) {
@@ -547,18 +548,23 @@ test("SIGTERM closes with 1012, SIGKILL without a word", async () => {
 
 test("it comes back by itself when its database connections were cut", async () => {
   await member("a");
-  const options = { isPrivate: true, token: userToken(users.a) };
+  const pids = async () =>
+    (await db.query("select pid from pg_stat_activity where application_name = 'meshhook realtime'")).rows.map((r) => r.pid);
+  const others = await pids();
+  const g = await Gateway.start();
+  const options = { isPrivate: true, token: userToken(users.a), port: g.port };
   const c = await joined("a", `run:${run}`, options);
-  await db.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'meshhook realtime'");
+  const own = (await pids()).filter((pid) => !others.includes(pid));
+  assert.equal(own.length, 2);
+  for (const pid of own) await db.query("select pg_terminate_backend($1)", [pid]);
   let f;
   for (let i = 0; i < 100 && !f; i++) {
     await db.query(`select realtime.send('{"i":${i}}', 'tick', 'run:${run}', true)`);
     f = await c.next(100);
   }
   assert.equal(f?.payload.event, "tick");
-  const d = await joined("d", `run:${run}`, options);
-  d.ws.terminate();
-  c.ws.terminate();
+  await joined("d", `run:${run}`, options);
+  assert.equal(await g.stop(), 0);
 });
 
 test("frames that come together are taken in order, also while the database is asked", async () => {
