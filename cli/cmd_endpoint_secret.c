@@ -250,7 +250,11 @@ test(struct session *s, struct error *err)
 	    request_make(s, &e, &req, err) < 0)
 		return -1;
 	url = arena_printf(&s->cli->arena, "%s%s",
-	    base != NULL ? base : "http://127.0.0.1:54332", e.path);
+	    base != NULL ? base
+			 : arena_printf(&s->cli->arena, "http://127.0.0.1:%lld",
+			       (long long)config_int(
+				   &s->cli->config, SETTING_GATEWAY_PORT)),
+	    e.path);
 	req.url = str_of(url);
 	if (request_send(s, &req, &answer, err) < 0)
 		return -1;
@@ -310,7 +314,7 @@ const struct cmd cmd_endpoint_rotate_entry = {
 static const struct opt test_opts[] = {
 	{ .name = "url",
 	    .arg = "URL",
-	    .help = "the gateway; http://127.0.0.1:54332" },
+	    .help = "the gateway; this machine's unless given" },
 	{ .name = "data",
 	    .arg = "FILE",
 	    .help = "the body, or - for standard input; {\"test\": true}" },

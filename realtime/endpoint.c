@@ -359,11 +359,16 @@ endpoint_quota(struct endpoints *all, struct endpoint *e,
 	return quota_take(e->rate, limit, wait, verdict, state);
 }
 
-void
-endpoint_doubt(struct endpoints *all, struct endpoint *endpoint)
+int
+endpoint_doubt(struct endpoints *all, struct endpoint *endpoint,
+    struct endpoint_wait *wait)
 {
 	struct entry *e = (struct entry *)endpoint;
 
-	if (loop_now_ms(all->loop) - e->read_ms >= DOUBT_MS)
-		entry_load(e, NULL);
+	list_init(&wait->link);
+	if (loop_now_ms(all->loop) - e->read_ms < DOUBT_MS ||
+	    entry_load(e, NULL) < 0)
+		return 0;
+	list_append(&e->waits, &wait->link);
+	return ENDPOINT_LATER;
 }

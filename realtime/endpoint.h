@@ -74,6 +74,7 @@ int endpoint_quota(struct endpoints *all, struct endpoint *e,
     const struct quota_limit *limit, struct quota_wait *wait,
     enum quota_verdict *verdict, struct quota_state *state);
 
-/* It didn't fit: a signature by an unknown secret, or the database said so.
- * Read it again soon. */
-void endpoint_doubt(struct endpoints *all, struct endpoint *e);
+/* A signature by an unknown secret: there may be a newer one. ENDPOINT_LATER:
+ * it is read again, and wait->fn follows; 0: it was read a moment ago. */
+int endpoint_doubt(
+    struct endpoints *all, struct endpoint *e, struct endpoint_wait *wait);

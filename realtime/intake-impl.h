@@ -37,9 +37,10 @@ struct asking {
 	int64_t deadline_ms;
 };
 
-/* A request that waits for its token's key, or, signed, for its endpoint's
- * rate. */
+/* A request that waits for its endpoint's newer secrets, for its token's key
+ * or, signed, for its endpoint's rate. */
 struct rating {
+	struct endpoint_wait secrets;
 	struct jwks_wait keys;
 	struct quota_wait wait;
 	struct list link; /* intake->rating */

@@ -166,6 +166,7 @@ rating_end(struct rating *r)
 {
 	quota_wait_cancel(&r->wait);
 	jwks_cancel(&r->keys);
+	endpoint_wait_cancel(&r->secrets);
 	list_remove(&r->link);
 	free(r);
 }
@@ -184,6 +185,7 @@ rating_new(struct intake *in, struct request *req)
 	list_init(&r->link);
 	list_init(&r->wait.link);
 	list_init(&r->keys.link);
+	list_init(&r->secrets.link);
 	r->req = req;
 	r->intake = in;
 	r->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
@@ -229,6 +231,36 @@ keys_wait(struct intake *in, struct request *req, struct endpoint *e)
 	return 0;
 }
 
+static void
+secrets_came(
+    struct endpoint_wait *wait, struct endpoint *e, const struct error *err)
+{
+	struct rating *r = list_entry(wait, struct rating, secrets);
+	struct intake *in = r->intake;
+	struct request *req = r->req;
+
+	(void)e;
+	(void)err; /* what is known is what it is held against again */
+	rating_end(r);
+	req->gone = NULL;
+	take(in, req, NULL, 1);
+}
+
+/* 1: it waits for its endpoint to be read again. */
+static int
+secrets_wait(struct intake *in, struct request *req, struct endpoint *e)
+{
+	struct rating *r = rating_new(in, req);
+
+	r->secrets.fn = secrets_came;
+	if (endpoint_doubt(in->endpoints, e, &r->secrets) == ENDPOINT_LATER) {
+		rating_hold(r);
+		return 1;
+	}
+	rating_end(r);
+	return 0;
+}
+
 /* Whose is it? -1: it was answered, or waits. fetched: for no keys again. */
 static int
 verified(struct intake *in, struct request *req, struct endpoint *e,
@@ -253,8 +285,9 @@ verified(struct intake *in, struct request *req, struct endpoint *e,
 		return 0;
 	if (r == SIGNATURE_UNKNOWN_KEY && !fetched && keys_wait(in, req, e))
 		return -1;
-	if (strcmp(err.code, "SIGNATURE") == 0)
-		endpoint_doubt(in->endpoints, e);
+	if (r < 0 && !fetched && strcmp(err.code, "SIGNATURE") == 0 &&
+	    secrets_wait(in, req, e))
+		return -1;
 	request_problem(req,
 	    &(struct problem){
 		.status = 401, .kind = "signature", .detail = err.text });

@@ -216,7 +216,8 @@ test("a signed webhook starts a run with its body as input", async () => {
 
 test("the documented way to sign by hand is a way to sign", async () => {
   const docs = fs.readFileSync(new URL("../../docs/webhooks.md", import.meta.url), "utf8");
-  const script = /```sh\n([^]*?)```/.exec(docs)[1].replace("127.0.0.1:54332/hooks/demo", `127.0.0.1:${port}/hooks/${slug}`);
+  const script = [...docs.matchAll(/```sh\n([^]*?)```/g)].map((m) => m[1]).find((b) => b.includes("webhook-signature: v1"))
+    .replace("127.0.0.1:54332/hooks/acme", `127.0.0.1:${port}/hooks/${slug}`);
   const child = spawn("bash", ["-euc", script], { env: { ...env, secret: secrets.leads }, stdio: ["ignore", "pipe", "ignore"] });
   let out = "";
   child.stdout.on("data", (d) => (out += d));

@@ -173,6 +173,12 @@ test("a secret goes where the step says, and comes back masked", async () => {
   assert.ok(value + folded >= payload.masked);
 });
 
+test("a failed call with declared places replays, too", async () => {
+  const r = await run(call("a", "fail", { redact: ["body.raw", "body.nope", "headers.*"] }));
+  assert.equal(of(r, "step.failed", "a").output.body.raw, "[redacted]");
+  ok(["replay", r.id]);
+});
+
 test("one row of the audit log for a run and secret, however often it is sent", async () => {
   const r = await run(call("a", "fail", { retry: { attempts: 3, backoff: "10ms" } }));
   assert.equal(r.status, "failed");
@@ -277,6 +283,12 @@ test("the key is rotated, and the old one is not needed any more", async () => {
   const r = await run(call("a", "echo"));
   assert.match(r.error.message, /KEY can't be opened: sealed under the key "k2", which is not held/);
   ok(["secret", "rotate-kek"], { MESHHOOK_SECRET_KEY: `k1:${old},k2:${key}` });
+});
+
+test("masked histories replay as any other", async () => {
+  const ids = await sql("select r.id from meshhook.runs r join meshhook.projects p on p.id = r.project_id where p.slug = $1", slug);
+  for (const { id } of ids) ok(["replay", id]);
+  assert.ok(ids.length > 10);
 });
 
 test("declared places and personal data are taken out of what is recorded", async () => {

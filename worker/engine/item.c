@@ -132,7 +132,6 @@ output_set(struct item *item, uint32_t node, const struct json *output)
 static int
 append(struct item *item, struct event *e, struct error *err)
 {
-	event_mask(item, e);
 	if (run_append(item->run, e, err) < 0)
 		return -1;
 	*PUSH(item, events) = *e;
@@ -204,6 +203,7 @@ acknowledge(struct item *item, struct error *err)
 static int
 fact(struct item *item, struct event *e, struct error *err)
 {
+	event_mask(item, e);
 	return append(item, e, err) < 0 ? -1 : acknowledge(item, err);
 }
 
