@@ -176,6 +176,13 @@ begin
   select e.id, p_burst from meshhook.endpoints e where e.id = p_endpoint on conflict do nothing;
   select * into bucket from meshhook_engine.rate_buckets b
   where b.endpoint_id = p_endpoint for no key update;
+  if not found then -- the endpoint is gone
+    granted := 0;
+    remaining := 0;
+    retry_ms := 1000;
+    return next;
+    return;
+  end if;
   have := least(p_burst, bucket.tokens
     + p_rate * greatest(extract(epoch from clock_timestamp() - bucket.at), 0));
   granted := least(p_want, floor(have)::int);

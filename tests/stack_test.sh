@@ -88,6 +88,7 @@ head_body=${SUPABASE_ANON_KEY%.*}
 signature=$(printf %s "$head_body" | openssl dgst -sha256 -hmac "$SUPABASE_JWT_SECRET" -binary | openssl base64 -A | tr '+/' '-_' | tr -d =)
 [ "$signature" = "${SUPABASE_ANON_KEY##*.}" ]; ok $? 'the anon key is signed with the secret'
 [ "$(printf %s "$MESHHOOK_INTAKE_KEY" | openssl base64 -d -A | wc -c)" -eq 32 ]; ok $? 'the intake key is 32 bytes'
+[ "$(printf %s "$MESHHOOK_SECRET_KEY" | openssl base64 -d -A | wc -c)" -eq 32 ]; ok $? 'the key of secrets is 32 bytes'
 [ "$(stat -c %a "$MESHHOOK_STACK_DIR/secrets")" = 600 ]; ok $? 'secrets are for their owner only'
 
 # rest KEY PATH [CURL ARGS]: an HTTP status, the body in $out
