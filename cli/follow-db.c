@@ -2,8 +2,8 @@
  * Straight from Postgres, as the operator: what is behind the cursor and how
  * the channel stands, of one moment, in one question.
  *
- * NOTIFY is a hint to look now; where it doesn't work, and in any case from
- * time to time, it looks unasked.
+ * NOTIFY is a hint to look now. Where it doesn't work, and for lines of users'
+ * own transactions, which notify nobody, it looks unasked.
  */
 #include "cli/follow.h"
 #include "cli/sql.h"
@@ -14,9 +14,8 @@
 
 enum {
 	PAGE = 500,
-	PAUSE_LEAST_MS = 100,  /* polling: while lines come */
-	PAUSE_MOST_MS = 1000,  /* polling: while none do */
-	PAUSE_WOKEN_MS = 5000, /* where NOTIFY works */
+	PAUSE_LEAST_MS = 100, /* while lines come */
+	PAUSE_MOST_MS = 1000, /* while none do */
 };
 
 struct direct {
@@ -34,13 +33,9 @@ static void look(void *arg);
 static void
 rest(struct direct *d, int news)
 {
-	int64_t pause = d->pause_ms * 2;
-
-	if (d->listen != NULL && listen_works(d->listen))
-		pause = PAUSE_WOKEN_MS;
-	else if (pause > PAUSE_MOST_MS)
-		pause = PAUSE_MOST_MS;
-	d->pause_ms = news ? PAUSE_LEAST_MS : pause;
+	d->pause_ms = news ? PAUSE_LEAST_MS : d->pause_ms * 2;
+	if (d->pause_ms > PAUSE_MOST_MS)
+		d->pause_ms = PAUSE_MOST_MS;
 	loop_timer_set(d->timer, d->pause_ms);
 }
 

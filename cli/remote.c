@@ -160,7 +160,8 @@ remote_start(struct remote *r, const struct http_request *req, http_done_fn *fn,
 	buf_addf(&bearer, "Bearer %s", r->token != NULL ? r->token : "");
 	headers[0] =
 	    (struct http_header){ STR("Authorization"), buf_str(&bearer), 1 };
-	memcpy(headers + 1, req->headers, req->n_headers * sizeof(*headers));
+	for (uint32_t i = 0; i < req->n_headers; i++)
+		headers[i + 1] = req->headers[i];
 	with.headers = headers;
 	with.n_headers++;
 	call = http_call_start(r->http, &with, fn, arg, err);

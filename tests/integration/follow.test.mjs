@@ -1,7 +1,9 @@
 // meshhook logs: one behaviour whatever the way. Lines exactly once and in order, or a gap.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -88,6 +90,10 @@ before(async () => {
   db = await connect();
   const owner = await signUp('owner');
   ({ rows: [{ id: project }] } = await db.query('select meshhook.create_project($1, $1, $2) as id', [slug, owner.user.id]));
+  const flow = { nodes: [{ id: 'go', type: 'manual' }, { id: 'wait', type: 'delay', for: '1h' }], edges: [{ from: 'go', to: 'wait' }] };
+  fs.writeFileSync(path.join(dir, 'flow.json'), JSON.stringify({ name: 'flow', ...flow }));
+  env.MESHHOOK_PROJECT = slug;
+  execFileSync(binary, ['workflow', 'publish', path.join(dir, 'flow.json')], { env });
   env.MESHHOOK_TOKEN = owner.access_token;
   env.MESHHOOK_GATEWAY_URL = `http://127.0.0.1:${env.MESHHOOK_GATEWAY_PORT}`;
 });
@@ -95,6 +101,25 @@ after(async () => {
   for (const c of children) c.kill('SIGKILL');
   await db.end();
   fs.rmSync(dir, { recursive: true, force: true });
+});
+
+const fault = async (what) => {
+  const r = await fetch(`${env.MESHHOOK_GATEWAY_URL}/realtime/v1/faults`,
+    { method: 'POST', headers: { apikey: env.SUPABASE_SERVICE_ROLE_KEY }, body: JSON.stringify(what) });
+  assert.ok(r.ok, `${r.status}`);
+};
+
+// Its broadcast is lost and no other comes: the watch that is renewed every 15 s knows. Meanwhile the rest is tested.
+let lost;
+test('realtime: a line is lost without a word', async () => {
+  await write('lost', 1);
+  lost = follow([channel('lost'), '--via', 'realtime', '-v', '--log-format', 'json']);
+  await until('joined', () => /"realtime.joined"/.test(lost.err) && lost.lines.length > 0);
+  await fault({ drop: 1, topic: `mh:1:logs:etl:${project}:lost` });
+  lost.since = Date.now();
+  await write('lost', 1);
+  await new Promise((ok) => setTimeout(ok, 500));
+  assert.equal(lost.lines.length, 1);
 });
 
 for (const [way, via] of Object.entries(ways)) {
@@ -180,6 +205,29 @@ for (const [way, via] of Object.entries(ways)) {
     assert.equal(s.status, 4);
     assert.deepEqual(seqs(s), [5]);
     assert.equal(JSON.parse(fs.readFileSync(file, 'utf8')).seq, 5);
+  });
+
+  is('a run is followed to its end, by id or in full; --no-exit-on-run-end stays', async () => {
+    const start = async () => (await db.query(`select meshhook.start_run($1, 'flow') as id`, [slug])).rows[0].id;
+    const id = await start();
+    const f = follow([id, ...via]);
+    await until('the first line', () => f.lines.length > 0);
+    await db.query('select meshhook.cancel_run($1)', [id]);
+    const at = Date.now();
+    assert.equal(await f.over, 0, f.err);
+    assert.ok(Date.now() - at < 5000, `ended after ${Date.now() - at} ms`);
+    const { rows: [{ n }] } = await db.query('select final_log_seq as n from meshhook.runs where id = $1', [id]);
+    assert.deepEqual(f.lines.map((l) => l.seq), upTo(n));
+    assert.deepEqual(seqs(logs([`logs:run:${slug}:${id}`, '-f', ...via])), upTo(n));
+    assert.deepEqual(seqs(logs([id, '-f', '--tail', '1', ...via])), [n]);
+    const stays = follow([id, '--no-exit-on-run-end', ...via]);
+    await until('its lines', () => stays.lines.length === n);
+    await new Promise((ok) => setTimeout(ok, 300));
+    stays.child.kill('SIGINT');
+    assert.equal(await stays.over, 130);
+    assert.equal(logs(['00000000-0000-7000-8000-000000000000', ...via]).status, 1);
+    if (way === 'gateway') assert.equal(logs(['latest', ...via]).status, 2);
+    else assert.deepEqual(seqs(logs(['latest', ...via])), upTo(n));
   });
 
   is('a new epoch, and a number beyond the end, are a reset', async () => {
@@ -272,4 +320,55 @@ test('realtime: a refresh token is used up, and its successor kept', async () =>
   const l = logs(go, bare);
   assert.equal(l.status, 3);
   assert.equal(logs([channel('refresh'), '--via', 'realtime'], bare).status, 78);
+});
+
+// Auth as it is, but for tokens that live for 62 s only: then the gateway asks for another after two.
+test('gateway: the token is renewed while the stream goes on', async (t) => {
+  const seen = [];
+  const { key, file } = { key: env.SUPABASE_JWT_SECRET, file: path.join(dir, 'renew') };
+  const short = (jwt) => {
+    const [head, body] = jwt.split('.');
+    const claims = { ...JSON.parse(Buffer.from(body, 'base64url')), exp: Math.floor(Date.now() / 1000) + 62 };
+    const text = `${head}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
+    return `${text}.${crypto.createHmac('sha256', key).update(text).digest('base64url')}`;
+  };
+  const front = http.createServer(async (req, res) => {
+    seen.push(`${req.method} ${req.url.replace(/[0-9a-f-]{36}|\?.*/g, '*')}`);
+    const chunks = [];
+    for await (const chunk of req) chunks.push(chunk);
+    const auth = req.url.startsWith('/auth/');
+    const gone = new AbortController();
+    res.on('close', () => gone.abort());
+    const up = await fetch(`${auth ? env.SUPABASE_URL : env.MESHHOOK_GATEWAY_URL}${req.url}`,
+      { signal: gone.signal, method: req.method, headers: req.headers, body: req.method === 'POST' ? Buffer.concat(chunks) : undefined });
+    res.writeHead(up.status, { 'content-type': up.headers.get('content-type') ?? 'text/plain' });
+    if (auth) {
+      const answer = await up.json();
+      res.end(JSON.stringify({ ...answer, access_token: short(answer.access_token), expires_in: 62 }));
+    } else {
+      try { for await (const piece of up.body ?? []) res.write(piece); } catch { /* cut */ }
+      res.end();
+    }
+  });
+  t.after(() => { front.close(); front.closeAllConnections(); });
+  await new Promise((ok) => front.listen(0, '127.0.0.1', ok));
+  const url = `http://127.0.0.1:${front.address().port}`;
+  fs.writeFileSync(file, (await signIn('owner')).refresh_token);
+  await write('renew', 1);
+  const f = follow([channel('renew'), '--via', 'gateway', '--gateway', url, '--supabase-url', url, '--refresh-token-file', file]);
+  await until('a renewal', () => seen.includes('POST /api/logs/stream/*/token'));
+  await write('renew', 1);
+  await until('a line', () => f.lines.length === 2);
+  f.child.kill('SIGTERM');
+  assert.equal(await f.over, 130, f.err);
+  // one stream to learn where the channel stands, one to follow it, and no third
+  assert.deepEqual(seen.filter((r) => r.startsWith('GET')), Array(2).fill('GET /api/logs/stream*'));
+  assert.equal(seen.filter((r) => r.startsWith('POST /auth')).length, 2);
+});
+
+test('realtime: the line that was lost came with the next watch', async () => {
+  await until('it', () => lost.lines.length === 2, 17000 - (Date.now() - lost.since));
+  lost.child.kill('SIGTERM');
+  assert.equal(await lost.over, 130);
+  assert.doesNotMatch(lost.err, /gap|parted/);
 });
