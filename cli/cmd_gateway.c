@@ -55,12 +55,15 @@ static const struct example examples[] = {
 const struct cmd cmd_gateway_entry = {
 	.noun = "gateway",
 	.args = "",
-	.help = "take in webhooks until told to stop",
-	.text = "Listens for POST /hooks/{project}/{endpoint} with Standard "
-		"Webhooks signatures and starts a run for each; GET /livez "
-		"says that it lives, /readyz that it reaches the database. "
-		"Put a proxy that ends TLS before it. SIGTERM stops "
-		"accepting and finishes what is in flight.",
+	.help = "take in webhooks, serve and take log lines until told to stop",
+	.text = "Listens for POST /hooks/{project}/{endpoint} and starts a run "
+		"for each signed webhook; GET /api/logs/stream follows log "
+		"lines, GET /api/logs reads them back, POST /api/logs/publish "
+		"takes those of services. GET /livez says that it lives, "
+		"/readyz that it reaches the database, /health and /metrics "
+		"how it fares; docs/openapi.yaml has them all. Put a proxy "
+		"that ends TLS before it. SIGTERM stops accepting and "
+		"finishes what is in flight. Uses two connections.",
 	.examples = examples,
 	.settings = SETTING_G_GATEWAY | SETTING_G_LOG,
 	.max_args = 0,
