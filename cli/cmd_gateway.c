@@ -55,7 +55,7 @@ static const struct example examples[] = {
 const struct cmd cmd_gateway_entry = {
 	.noun = "gateway",
 	.args = "",
-	.help = "take in webhooks and lines, serve logs; until told to stop",
+	.help = "take in webhooks, serve logs until told to stop",
 	.text = "Listens for POST /hooks/{project}/{endpoint} and starts a run "
 		"for each signed webhook; GET /api/logs/stream follows log "
 		"lines, GET /api/logs reads them back, POST /api/logs/publish "
