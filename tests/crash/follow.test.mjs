@@ -156,6 +156,7 @@ test('every follower gets every line once, whatever breaks', { timeout: rounds >
   await w.db.query(`select meshhook.add_member($1, $2, 'viewer')`, [w.slug, user]);
   await w.db.query(`select meshhook.log($1, 'proof', 'a', 'info', 'first')`, [w.slug]);
 
+  const { rows: [{ id: project }] } = await w.db.query('select id from meshhook.projects where slug = $1', [w.slug]);
   const port = await freePort();
   let gateway = await gatewayOn(w, port);
   const cutter = await Cutter.open(() => port);
@@ -193,7 +194,11 @@ test('every follower gets every line once, whatever breaks', { timeout: rounds >
       gateway = await gatewayOn(w, port);
       return n;
     },
-    async sockets() { await fault({ [rnd() < 0.5 ? 'kill' : 'disconnect']: true }); return EACH; },
+    async sockets() {
+      const whats = [{ kill: true }, { disconnect: true }, { close: 1012 }, { crash: `mh:1:logs:proof:${project}:a` }];
+      await fault(whats[Math.floor(rnd() * whats.length)]);
+      return EACH;
+    },
     async drop() { await fault({ drop: 1 + Math.floor(rnd() * 5) }); return 0; },
     async mute() { await fault({ mute_ms: MUTE_MS }); return 0; },
     async postgres() {

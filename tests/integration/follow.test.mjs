@@ -29,6 +29,12 @@ async function signUp(name) {
   return r.json();
 }
 
+// A token with other claims than Auth gave it.
+function sign(claims) {
+  const text = [{ alg: 'HS256', typ: 'JWT' }, claims].map((v) => Buffer.from(JSON.stringify(v)).toString('base64url')).join('.');
+  return `${text}.${crypto.createHmac('sha256', env.SUPABASE_JWT_SECRET).update(text).digest('base64url')}`;
+}
+
 async function signIn(name) {
   const r = await fetch(`${env.SUPABASE_URL}/auth/v1/token?grant_type=password`, {
     method: 'POST',
@@ -120,6 +126,20 @@ test('realtime: a line is lost without a word', async () => {
   await write('lost', 1);
   await new Promise((ok) => setTimeout(ok, 500));
   assert.equal(lost.lines.length, 1);
+});
+
+// Who is removed from the project reads no further; that takes up to 10 s, or 15.
+const removed = {};
+test('a member follows, and is removed', async () => {
+  const guest = await signUp('guest');
+  await write('left', 1);
+  await db.query(`select meshhook.add_member($1, $2, 'viewer')`, [slug, guest.user.id]);
+  for (const way of ['gateway', 'realtime'])
+    removed[way] = follow([channel('left'), ...ways[way], '--token', guest.access_token, '-v', '--log-format', 'json']);
+  for (const f of Object.values(removed)) await until('a line', () => f.lines.length === 1);
+  await until('joined', () => /"realtime.joined"/.test(removed.realtime.err));
+  await db.query('select meshhook.remove_member($1, $2)', [slug, guest.user.id]);
+  removed.since = Date.now();
 });
 
 for (const [way, via] of Object.entries(ways)) {
@@ -325,13 +345,8 @@ test('realtime: a refresh token is used up, and its successor kept', async () =>
 // Auth as it is, but for tokens that live for 62 s only: then the gateway asks for another after two.
 test('gateway: the token is renewed while the stream goes on', async (t) => {
   const seen = [];
-  const { key, file } = { key: env.SUPABASE_JWT_SECRET, file: path.join(dir, 'renew') };
-  const short = (jwt) => {
-    const [head, body] = jwt.split('.');
-    const claims = { ...JSON.parse(Buffer.from(body, 'base64url')), exp: Math.floor(Date.now() / 1000) + 62 };
-    const text = `${head}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
-    return `${text}.${crypto.createHmac('sha256', key).update(text).digest('base64url')}`;
-  };
+  const file = path.join(dir, 'renew');
+  const short = (jwt) => sign({ ...JSON.parse(Buffer.from(jwt.split('.')[1], 'base64url')), exp: Math.floor(Date.now() / 1000) + 62 });
   const front = http.createServer(async (req, res) => {
     seen.push(`${req.method} ${req.url.replace(/[0-9a-f-]{36}|\?.*/g, '*')}`);
     const chunks = [];
@@ -371,4 +386,28 @@ test('realtime: the line that was lost came with the next watch', async () => {
   lost.child.kill('SIGTERM');
   assert.equal(await lost.over, 130);
   assert.doesNotMatch(lost.err, /gap|parted/);
+});
+
+test('who was removed was told nothing more', async () => {
+  const { since, ...followers } = removed;
+  const late = setTimeout(() => Object.values(followers).forEach((f) => f.child.kill('SIGKILL')), 17000 - (Date.now() - since));
+  await write('left', 1);
+  assert.equal(await followers.gateway.over, 1);
+  assert.match(followers.gateway.err, /no channel logs:etl:/);
+  assert.equal(await followers.realtime.over, 3);
+  assert.match(followers.realtime.err, /not a channel of a project of yours/);
+  for (const f of Object.values(followers)) assert.deepEqual(f.lines.map((l) => l.seq), [1]);
+  clearTimeout(late);
+});
+
+test('a token that expires, and is not renewed, is the end: 3', async () => {
+  await write('expires', 1);
+  const claims = JSON.parse(Buffer.from(env.MESHHOOK_TOKEN.split('.')[1], 'base64url'));
+  const all = Object.entries(ways).filter(([way]) => way !== 'db').map(([, via]) =>
+    follow([channel('expires'), ...via, '--token', sign({ ...claims, exp: Math.floor(Date.now() / 1000) + 4 })]));
+  for (const f of all) {
+    assert.equal(await f.over, 3, f.err);
+    assert.match(f.err, /expired/);
+    assert.equal(f.lines.length, 1);
+  }
 });
