@@ -38,6 +38,14 @@ const ok = (args, options) => {
   return r.stdout;
 };
 
+// Without holding up the servers of this process.
+const drain = (more) => new Promise((resolve) => {
+  const child = spawn(binary, ["worker", "--drain"], { env: { ...env, ...more }, stdio: ["ignore", "ignore", "pipe"] });
+  let stderr = "";
+  child.stderr.on("data", (d) => (stderr += d));
+  child.on("close", (status) => resolve({ status, stderr }));
+});
+
 // Every shape that we say is masked, and what of base64 whole characters show.
 function shapes(v) {
   const bytes = Buffer.from(v);
@@ -134,9 +142,10 @@ before(async () => {
 });
 
 after(async () => {
-  const over = new Promise((resolve) => worker.on("close", resolve));
-  worker.kill("SIGTERM");
-  await over;
+  if (worker.exitCode === null) {
+    worker.kill("SIGTERM");
+    await new Promise((resolve) => worker.on("close", resolve));
+  }
   assert.doesNotMatch(log, /Sanitizer|runtime error/);
   await sql("select meshhook.purge_project($1)", slug);
   await pool.end();
@@ -310,6 +319,39 @@ test("declared places and personal data are taken out of what is recorded", asyn
   const line = lines.find((l) => l.message.startsWith("mail"));
   assert.equal(line.message, "mail [email], paid by [card]");
   assert.equal(line.attrs.masked, 2);
+});
+
+test("whichever statement can not be sent, a secret is sent and masked, its use recorded once", { timeout: 120000 }, async () => {
+  worker.kill("SIGTERM"); // the workers of this test take its runs
+  await new Promise((resolve) => worker.on("close", resolve));
+  const name = "faults";
+  const file = path.join(dir, `${name}.json`);
+  fs.writeFileSync(file, JSON.stringify({ name, nodes: [{ id: "go", type: "manual" }, call("a", "echo", { retry: { attempts: 3, backoff: "10ms" } }), { id: "wait", type: "delay", for: "20ms" },
+    { id: "say", type: "log", message: "{{ steps.a.output.body.raw }}" }],
+    edges: [{ from: "go", to: "a" }, { from: "a", to: "wait" }, { from: "wait", to: "say" }] }));
+  ok(["workflow", "publish", file]);
+  for (let i = 1, touched = true; touched; i++) {
+    const id = JSON.parse(ok(["run", "start", name, "-o", "json"])).run_id;
+    const r = await drain({ MESHHOOK_TESTFAULT: String(i), MESHHOOK_WORKER_LEASE: "1s" });
+    assert.equal(r.status, 0, r.stderr);
+    leaks(r.stderr, "the log of a worker that can't send");
+    const [{ status, error }] = await sql("select status, error from meshhook.runs where id = $1", id);
+    assert.equal(status, "succeeded", `send ${i}: ${JSON.stringify(error)}`);
+    const lines = await sql("select message from meshhook.logs where channel_id = $1", id);
+    assert.ok(lines.some((l) => l.message.includes("[secret TOKEN]")));
+    const uses = await sql("select subject from meshhook.audit_log where action = 'secret.use' and detail ->> 'run' = $1", id);
+    assert.equal(uses.length, 3);
+    touched = r.stderr.includes('"fault.hit"');
+    assert.ok(touched || i > 8, `only ${i} sends`);
+  }
+});
+
+test("a worker without the key says so", async () => {
+  const name = "faults";
+  const id = JSON.parse(ok(["run", "start", name, "-o", "json"])).run_id;
+  assert.equal((await drain({ MESHHOOK_SECRET_KEY: "" })).status, 0);
+  const [{ error }] = await sql("select error from meshhook.runs where id = $1", id);
+  assert.match(error.message, /KEY can't be opened: the worker holds no MESHHOOK_SECRET_KEY/);
 });
 
 test("nothing of them is in the database, in its files or in a log", async (t) => {
