@@ -312,19 +312,11 @@ end $$;
 comment on function meshhook_engine.broadcast_send is
   'Broadcasts what these channels have beyond sent_seq, in one insert into realtime.messages: event log with the lines, run with the runs, or hint with the last number where that would be over 200 KB; ended: true with a run''s last. A failure is counted (broadcast.failed) and tried again in a second. Returns the events that it cost.';
 
--- The tokens there would be now. Not locked: what others spend at the same moment is not seen,
--- so that who sends with the lines leaves half of the bucket alone.
-create function meshhook_engine.broadcast_tokens() returns real
-language sql volatile set search_path = ''
-return (select least(l.quota * l.share / 2, l.tokens + l.quota * l.share
-      * extract(epoch from clock_timestamp() - l.refilled_at)) - coalesce((
-    select sum(s.events) from meshhook_engine.spent s), 0) from meshhook_engine.live l);
-comment on function meshhook_engine.broadcast_tokens is
-  'How many events may be spent now; the bucket holds half a second of the budget, so that with what flows in no second sees the whole quota, and may be in debt.';
-
 -- The last thing that a transaction does that wrote lines, under their channels' locks: send them,
--- or leave them due. p_base: each channel's last number before. Waits for a flush under way at
--- most, and only for those rows; a transaction with a snapshot of its own does not even look.
+-- from the upper half of the bucket, which those who wait can do without, or leave them due. The
+-- bucket holds half a second of the budget, so that with what flows in no second sees the whole
+-- quota. p_base: each channel's last number before. Waits for a flush under way at most, and only
+-- for those rows; a transaction with a snapshot of its own does not even look.
 create function meshhook_engine.broadcast_touch(p_channel uuid[], p_base bigint[]) returns boolean
 language plpgsql set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
@@ -364,9 +356,11 @@ begin
   if v_ids is null then
     return false;
   end if;
-  if v_rested is not null then
-    v_spare := meshhook_engine.broadcast_tokens()
-      - (select l.quota * l.share / 4 from meshhook_engine.live l);
+  if v_rested is not null then -- not locked: what others spend at this moment is not seen
+    select least(l.quota * l.share / 2, l.tokens + l.quota * l.share
+             * extract(epoch from clock_timestamp() - l.refilled_at)) - l.quota * l.share / 4
+           - coalesce((select sum(s.events) from meshhook_engine.spent s), 0)
+      into v_spare from meshhook_engine.live l;
   end if;
   if v_spare >= 0 then
     select array_agg(x.id) into v_send
@@ -448,7 +442,8 @@ begin
   select min(w.due_at) into v_due from meshhook_engine.watched w where w.due_at is not null and w.until > v_now;
   return query select coalesce(cardinality(v_ids), 0), case
     when v_due is not null then least(1000, greatest(case when v_ids is null then 50 else 5 end, ceil(1000 * greatest(
-      extract(epoch from v_due - clock_timestamp()), (v_cost - v_tokens) / v_rate))))::int
+      extract(epoch from v_due - clock_timestamp()), case when v_tokens - v_cost <= 0
+        then 0.1 + (v_cost - v_tokens) / v_rate end))))::int -- a tenth of a second's worth at once
     when exists (select from meshhook_engine.watched w where w.until > v_now) then 1000 end;
 end $$;
 comment on function meshhook_engine.flush_broadcasts is
