@@ -252,6 +252,27 @@ test("many writers at once: no hole, no line twice, ranges as answered", async (
   }
 });
 
+test("services and transactions write the same channels: nobody deadlocks, no hole", async () => {
+  const names = Array.from({ length: 6 }, (_, i) => `both${i}`);
+  const shuffled = () => names.map((n) => [Math.random(), n]).sort().map((x) => x[1]);
+  const byHttp = async () => {
+    for (let i = 0; i < 25; i++) {
+      const r = await g.publish(shuffled().map((n) => ({ workflow_id: n, logData: "over HTTP" })));
+      assert.equal(r.status, 200, r.text);
+    }
+  };
+  const bySql = async () => {
+    for (let i = 0; i < 25; i++)
+      await sql(`select meshhook.log($1, 'etl', n, 'info', 'in SQL') from unnest($2::text[]) n`, alpha, shuffled());
+  };
+  await Promise.all([byHttp(), byHttp(), byHttp(), byHttp(), bySql(), bySql(), bySql()]);
+  for (const n of names) {
+    const lines = await g.lines(`logs:etl:${alpha}:${n}`);
+    assert.deepEqual(lines.map((l) => l.seq), Array.from({ length: 175 }, (_, i) => i + 1));
+  }
+  assert.doesNotMatch(g.text, /publish.failed.*40P01/);
+});
+
 test("a line with an id is stored once, however often and from however many it comes", async () => {
   const body = Array.from({ length: 10 }, (_, i) => ({ workflow_id: "once", logData: `l${i}`, id: `k${i}` }));
   const all = await Promise.all(Array.from({ length: 8 }, () => g.publish(body)));
