@@ -378,6 +378,10 @@ reader_start(struct reader *r, struct request *req, const struct reply *head,
 
 	r->stream = request_stream(req, head, &ops, r);
 	r->started = 1;
+	if (r->closing) { /* it was closed before it began */
+		reader_closing(r, r->why);
+		return;
+	}
 	reader_event(r, event);
 	for (struct list *it = r->follows.next;
 	     it != &r->follows && reader_open(r); it = it->next)

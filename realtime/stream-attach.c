@@ -288,7 +288,7 @@ ask_under(struct attach *a)
 {
 	struct db_array projects, services, resources, since, none;
 	struct error err;
-	int r;
+	int past = 0, r;
 
 	db_array_init(&projects, DB_UUID);
 	db_array_init(&services, DB_TEXT);
@@ -300,6 +300,7 @@ ask_under(struct attach *a)
 
 		reader_pattern(a->viewer->reader, &u->project, u->service,
 		    u->resource, u->since_ms);
+		past |= u->past;
 		db_array_uuid(&projects, &u->project);
 		db_array_str(&services, u->service);
 		db_array_str(&resources, u->resource);
@@ -307,7 +308,7 @@ ask_under(struct attach *a)
 	}
 	r = db_call(a->streams->o.db, &sql_channels_under, under_known, a, &err,
 	    db_array(&projects), db_array(&services), db_array(&resources),
-	    db_array(&since), db_array(&none));
+	    db_array(&since), db_bool(past), db_array(&none));
 	db_array_deinit(&projects);
 	db_array_deinit(&services);
 	db_array_deinit(&resources);

@@ -22,7 +22,7 @@ struct viewer {
 	struct reader *reader;
 	struct uuid id, user, ticket;
 	int has_ticket, warned;
-	int64_t expires_ms; /* on the wall's clock */
+	int64_t expires_ms, opened_ms; /* on the wall's clock */
 	struct tally_entry *of_user;
 	struct tally_entry **members, **projects; /* a pair for each project */
 	size_t n_projects;
@@ -30,6 +30,7 @@ struct viewer {
 
 struct streams {
 	struct loop *loop;
+	struct uuid id; /* so that its own messages are known */
 	struct streams_options o;
 	struct hub *hub;
 	const struct listen *listen;
@@ -53,8 +54,9 @@ void viewer_project(struct viewer *x, const struct uuid *project);
 void viewer_renew(struct viewer *x, int64_t expires_ms);
 /* `retry:`, then the end. */
 void viewer_end(struct viewer *x, int64_t retry_ms);
-void viewer_ticket_used(
-    struct streams *s, const struct uuid *ticket, const struct uuid *by);
+/* Another one has it since then. */
+void viewer_ticket_used(struct streams *s, const struct uuid *ticket,
+    const struct viewer *by, int64_t since_ms);
 
 /* stream-attach.c ----------------------------------------------------------- */
 void attach_open(

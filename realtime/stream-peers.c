@@ -6,7 +6,8 @@
  * whoever may NOTIFY can't forge one.
  *     {"do": "token", "stream", "user", "expires"}
  *     {"do": "channels", "stream", "user", "add": [...], "remove": [...]}
- *     {"do": "ticket", "ticket", "stream"}: this stream has it now
+ *     {"do": "ticket", "ticket", "from", "at"}: a stream of that gateway has
+ *     it since then
  */
 #include "core/log.h"
 #include "core/time.h"
@@ -71,10 +72,12 @@ peers_ticket(struct viewer *x)
 
 	if (!x->has_ticket)
 		return;
-	viewer_ticket_used(x->streams, &x->ticket, &x->id);
+	viewer_ticket_used(x->streams, &x->ticket, x, INT64_MAX);
 	arena_init(&a);
 	v = message(&a, "ticket", &x->id);
 	set_id(&a, v, "ticket", &x->ticket);
+	set_id(&a, v, "from", &x->streams->id);
+	json_set(&a, v, "at", json_int(&a, x->opened_ms));
 	tell(x->streams, &a, v);
 	arena_deinit(&a);
 }
@@ -218,20 +221,32 @@ change(struct arena *a, struct viewer *x, const struct json *v)
 }
 
 static void
+take_ticket(struct streams *s, const struct json *v)
+{
+	struct uuid ticket, from;
+	int64_t at;
+
+	if (uuid_parse(json_str(json_get(v, "ticket")), &ticket) == 0 &&
+	    uuid_parse(json_str(json_get(v, "from")), &from) == 0 &&
+	    json_integer(json_get(v, "at"), &at) == 0 &&
+	    uuid_cmp(&from, &s->id) != 0)
+		viewer_ticket_used(s, &ticket, NULL, at);
+}
+
+static void
 take(struct streams *s, struct arena *a, const struct json *v)
 {
 	struct str what = json_str(json_get(v, "do"));
-	struct uuid stream, user, ticket;
+	struct uuid stream, user;
 	struct viewer *x;
 	int64_t expires;
 
-	if (uuid_parse(json_str(json_get(v, "stream")), &stream) < 0)
-		return;
 	if (str_is(what, "ticket")) {
-		if (uuid_parse(json_str(json_get(v, "ticket")), &ticket) == 0)
-			viewer_ticket_used(s, &ticket, &stream);
+		take_ticket(s, v);
 		return;
 	}
+	if (uuid_parse(json_str(json_get(v, "stream")), &stream) < 0)
+		return;
 	x = viewer_find(s, &stream);
 	if (x == NULL || uuid_parse(json_str(json_get(v, "user")), &user) < 0 ||
 	    uuid_cmp(&user, &x->user) != 0)

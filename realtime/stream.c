@@ -44,6 +44,7 @@ viewer_new(struct streams *s, const struct identity *who, struct filter *filter)
 	x->has_ticket = who->kind == IDENTITY_TICKET;
 	x->ticket = who->id;
 	x->expires_ms = who->expires_ms;
+	x->opened_ms = time_wall_ms();
 	x->of_user = tally_take(&s->users, &x->user, &nobody);
 	x->reader = reader_new(s->hub, filter, &ops, x);
 	list_append(&s->viewers, &x->link);
@@ -131,14 +132,14 @@ retry_ms(void)
 }
 
 void
-viewer_ticket_used(
-    struct streams *s, const struct uuid *ticket, const struct uuid *by)
+viewer_ticket_used(struct streams *s, const struct uuid *ticket,
+    const struct viewer *by, int64_t since_ms)
 {
 	list_for (it, &s->viewers) {
 		struct viewer *x = list_entry(it, struct viewer, link);
 
-		if (x->has_ticket && uuid_cmp(&x->ticket, ticket) == 0 &&
-		    uuid_cmp(&x->id, by) != 0)
+		if (x->has_ticket && x != by && x->opened_ms <= since_ms &&
+		    uuid_cmp(&x->ticket, ticket) == 0)
 			viewer_end(x, RETRY_TAKEN_MS);
 	}
 }
@@ -320,6 +321,7 @@ streams_new(struct loop *loop, const struct streams_options *options)
 	struct streams *s = xcalloc(1, sizeof(*s));
 
 	s->loop = loop;
+	uuid_random(&s->id);
 	s->o = *options;
 	if (s->o.of_user == 0)
 		s->o.of_user = OF_USER;

@@ -83,16 +83,19 @@ select is_empty($$select from meshhook_engine.tail(array[gen_random_uuid()], '{1
 
 -- channels_under ----------------------------------------------------------------------------
 select results_eq($$select channel_id, service, resource from meshhook_engine.channels_under(
-  array[(select alpha from ids)], '{app}', '{*}', array[now() + interval '1 day'])$$,
+  array[(select alpha from ids)], '{app}', '{*}', array[now() + interval '1 day'], true)$$,
   $$select app, 'app', 'shop' from ids$$, 'all channels of a service, however old');
-select is_empty($$select from meshhook_engine.channels_under(array[(select alpha from ids)], '{app}', '{other}', '{-infinity}')$$,
+select results_eq($$select u.start_seq from unnest(array[true, false]) past, meshhook_engine.channels_under(
+  array[(select alpha from ids)], '{app}', '{shop}', '{-infinity}', past) u order by past$$,
+  $$values (4::bigint), (3)$$, 'the last line before a moment, if that is asked');
+select is_empty($$select from meshhook_engine.channels_under(array[(select alpha from ids)], '{app}', '{other}', '{-infinity}', true)$$,
   'not those of another resource');
 select results_eq($$select channel_id, start_seq from meshhook_engine.channels_under(
-  array[(select alpha from ids)], '{run}', '{*}', array[now() - interval '1 hour'])$$,
+  array[(select alpha from ids)], '{run}', '{*}', array[now() - interval '1 hour'], false)$$,
   $$select run, 0::bigint from ids$$, 'runs that have a line since');
 select is_empty($$select from meshhook_engine.channels_under(array[(select alpha from ids)], '{run}', '{*}',
-  array[clock_timestamp() + interval '1 hour'])$$, 'and none else');
-select is_empty($$select from meshhook_engine.channels_under(array[(select alpha from ids)], '{app}', '{*}', '{-infinity}',
+  array[clock_timestamp() + interval '1 hour'], true)$$, 'and none else');
+select is_empty($$select from meshhook_engine.channels_under(array[(select alpha from ids)], '{app}', '{*}', '{-infinity}', true,
   array[(select foreign_app from ids)])$$, 'only among the given ones');
 
 -- members_still -----------------------------------------------------------------------------
@@ -103,12 +106,12 @@ select results_eq($$select user_id from meshhook_engine.members_still(array['000
 select is(pg_temp.attempt(actor, call), '42501', actor || ' may not: ' || call)
 from actors, unnest(array[
   $$select from meshhook_engine.tail('{}', '{}', '{}', 1)$$,
-  $$select from meshhook_engine.channels_under('{}', '{}', '{}', '{}')$$,
+  $$select from meshhook_engine.channels_under('{}', '{}', '{}', '{}', true)$$,
   $$select from meshhook_engine.members_still('{}', '{}')$$]) call
 where actor <> 'gateway';
 select is(pg_temp.attempt('gateway', call), '0', 'the gateway may: ' || call)
 from unnest(array[
   $$select from meshhook_engine.tail('{}', '{}', '{}', 1)$$,
-  $$select from meshhook_engine.channels_under('{}', '{}', '{}', '{}')$$,
+  $$select from meshhook_engine.channels_under('{}', '{}', '{}', '{}', true)$$,
   $$select from meshhook_engine.members_still('{}', '{}')$$]) call;
 select * from finish();
