@@ -144,6 +144,8 @@ run scripts/stack start; ok $? 'start recovers from kill -9'
 sql 'select x from public.kept' && said '^1$'; ok $? 'and no row is lost'
 run scripts/stack restart-db; ok $? 'restart-db restarts'
 sql 'select 1'; ok $? 'and the server answers'
+for _ in $(seq 100); do [ "$(rest "$SUPABASE_ANON_KEY" '/rest/v1/projects?limit=0' -H 'Accept-Profile: meshhook')" = 401 ] && said permission && break; sleep 0.05; done
+said permission; ok $? 'and so does the api'
 run scripts/stack reset; ok $? 'reset starts afresh'
 sql "select to_regclass('public.kept') is null" && said '^t$'; ok $? 'without the old data'
 [ "$stopped_env" = "$(scripts/stack env)" ]; ok $? 'with the old keys'

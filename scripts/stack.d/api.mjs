@@ -88,7 +88,7 @@ function headersOf(req) {
   return headers;
 }
 
-async function answer(app, req, res) {
+async function answer(req, res) {
   const url = new URL(req.url, `http://127.0.0.1:${env.API_PORT}`);
   const chunks = [];
   for await (const chunk of req) chunks.push(chunk);
@@ -98,7 +98,10 @@ async function answer(app, req, res) {
     headers: headersOf(req),
     body: bodied ? Buffer.concat(chunks) : undefined,
   });
-  const response = await app.fetch(request, { peerAddress: req.socket.remoteAddress });
+  await opening;
+  flight.add(res);
+  const response = await app.fetch(request, { peerAddress: req.socket.remoteAddress }).finally(() => flight.delete(res));
+  if (res.headersSent) return;
   const headers = Object.fromEntries(response.headers);
   headers["access-control-allow-origin"] ??= "*";
   headers["access-control-expose-headers"] ??= "Content-Range, Content-Location, sb-error-code";
@@ -107,7 +110,7 @@ async function answer(app, req, res) {
 }
 
 function refuse(res, status, message) {
-  if (res.headersSent) return res.destroy();
+  if (res.headersSent) return;
   res.writeHead(status, { "content-type": "application/json", "access-control-allow-origin": "*" });
   res.end(JSON.stringify({ message }));
 }
@@ -147,25 +150,64 @@ function pipe(req, socket, head) {
 }
 
 await makeAuthTables();
-const connection = connect();
-const app = new App({
-  connection,
-  api: { schemas: ["public", "meshhook"], extra_search_path: ["public", "extensions"], max_rows: 1000 },
-  auth: {
-    enabled: true,
-    jwt_secret: env.JWT_SECRET,
-    jwt_expiry: 3600,
-    publishable_key: env.PUBLISHABLE_KEY,
-    secret_key: env.SECRET_KEY,
-    email: { enable_confirmations: false },
-  },
+
+// Made anew whenever the database was away: postgres.js can be left with connections that never
+// answer again, and forgets what it listened to.
+let app, opening;
+const flight = new Set();
+async function open() {
+  const connection = connect();
+  const fresh = new App({
+    connection,
+    api: { schemas: ["public", "meshhook"], extra_search_path: ["public", "extensions"], max_rows: 1000 },
+    auth: {
+      enabled: true,
+      jwt_secret: env.JWT_SECRET,
+      jwt_expiry: 3600,
+      publishable_key: env.PUBLISHABLE_KEY,
+      secret_key: env.SECRET_KEY,
+      email: { enable_confirmations: false },
+    },
+  });
+  await fresh.init();
+  const ear = postgres(env.API_DB_URL, {
+    max: 1,
+    idle_timeout: null,
+    max_lifetime: null,
+    fetch_types: false,
+    connection: { application_name: "stack api" },
+    onnotify: () => connection.clearSchemaCache(),
+    onclose: () => ear === app?.ear && reopen(),
+  });
+  await ear`listen pgrst`;
+  return Object.assign(fresh, { ear });
+}
+function reopen() {
+  opening ??= (async () => {
+    for (const res of flight) refuse(res, 503, "the database is away");
+    for (const old = app; app === old; )
+      try {
+        app = await open();
+        old?.ear.end({ timeout: 1 });
+        old?.connection.driver.end({ timeout: 1 });
+      } catch (error) {
+        console.error(error.message);
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    opening = undefined;
+  })();
+  return opening;
+}
+process.on("uncaughtException", (error) => {
+  console.error(error);
+  reopen();
 });
-await app.init();
-await connection.driver.listen("pgrst", () => connection.clearSchemaCache());
+process.on("unhandledRejection", (error) => console.error(error));
+await reopen();
 
 const server = http.createServer((req, res) => {
   if (/^\/(rest|auth)\/v1(\/|$|\?)/.test(req.url))
-    answer(app, req, res).catch((error) => {
+    answer(req, res).catch((error) => {
       console.error(req.method, req.url, error);
       refuse(res, 500, error.message);
     });
