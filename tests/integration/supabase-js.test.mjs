@@ -1,8 +1,9 @@
 // An unmodified supabase-js against the stack's API port: who signs up, what they see under RLS, and
 // a run's lines live, by the module in sdk/js. What goes wrong on the way must not be seen in the lines.
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { after, afterEach, before, test } from "node:test";
@@ -15,14 +16,16 @@ const slug = `js-${process.pid}`;
 const env = { ...process.env, MESHHOOK_PROJECT: slug, MESHHOOK_LOG_FORMAT: "json", MESHHOOK_WORKER_POLL: "50ms" };
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), "meshhook-js-"));
 const pool = new pg.Pool({ connectionString: process.env.SUPABASE_DB_URL, max: 20 });
+for (const event of ["error", "connect"]) pool.on(event, (c) => c.on?.("error", () => {}));
+const root = new URL("../../", import.meta.url);
 const sql = async (text, ...values) => (await pool.query(text, values)).rows;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const children = new Set();
 const followers = new Set();
 
 // A client as a browser has one, but for the WebSocket that Node 20 lacks.
-const client = (apikey = key, fetched = () => {}) =>
-  createClient(url, apikey, {
+const client = (apikey = key, fetched = () => {}, at = url) =>
+  createClient(at, apikey, {
     auth: { persistSession: false },
     realtime: { transport: ws, reconnectAfterMs: () => 100 },
     global: { fetch: (what, how) => fetch(what, how).finally(() => fetched(String(what))) },
@@ -79,11 +82,32 @@ const fault = (what) =>
     body: JSON.stringify(what),
   }).then((r) => assert.equal(r.status, 204));
 
+// A way to the API that can be cut in the middle of whatever comes next, a frame or an answer.
+const proxy = () =>
+  new Promise((resolve) => {
+    const p = { cuts: 0 };
+    p.server = net.createServer((near) => {
+      const far = net.connect(new URL(url).port, "127.0.0.1");
+      const generation = p.cuts;
+      near.pipe(far);
+      far.on("data", (d) => {
+        if (p.cuts === generation) return near.write(d);
+        near.end(d.subarray(0, d.length >> 1));
+        far.destroy();
+      });
+      for (const [a, b] of [[near, far], [far, near]]) {
+        a.on("error", () => b.destroy());
+        a.on("close", () => b.end());
+      }
+    });
+    p.server.listen(0, "127.0.0.1", () => resolve(Object.assign(p, { url: `http://127.0.0.1:${p.server.address().port}` })));
+  });
+
 // Follow by the module, and keep all that it says. Each has a socket of its own, whose channels'
 // ends are counted.
 const follow = async (who, channel, options = {}) => {
   const f = { lines: [], gaps: [], watched: 0, joined: 0, ended: false, error: undefined };
-  const supabase = client(key, (what) => (f.watched += what.includes("/rpc/watch")));
+  const supabase = client(key, (what) => (f.watched += what.includes("/rpc/watch")), options.at);
   const { error } = await supabase.auth.signInWithPassword({ email: who.email, password: "correct horse" });
   assert.equal(error, null);
   const make = supabase.channel.bind(supabase);
@@ -125,7 +149,7 @@ const lastSeq = async (resource) =>
 let owner, viewer, stranger, worker, gateway, followLogs;
 
 before(async () => {
-  const sdk = new URL("../../sdk/js/", import.meta.url);
+  const sdk = new URL("sdk/js/", root);
   execFileSync("npm", ["run", "--silent", "build"], { cwd: sdk });
   ({ followLogs } = await import(new URL("dist/esm/index.js", sdk)));
   [owner, viewer, stranger] = await Promise.all([signUp(), signUp(), signUp()]);
@@ -250,19 +274,27 @@ test("whatever is cut, lost or late: every line exactly once", async (t) => {
   const resources = ["proof-a", "proof-b"];
   for (const r of resources) await log(r, "first");
   gateway = await startGateway();
+  const between = await proxy();
   const all = await Promise.all(
-    [0, 1, 2, 3].map((i) => follow(i % 2 ? viewer : owner, `logs:etl:${slug}:${resources[i >> 1]}`)),
+    [0, 1, 2, 3].map((i) =>
+      follow(i % 2 ? viewer : owner, `logs:etl:${slug}:${resources[i >> 1]}`, i % 2 ? { at: between.url } : {}),
+    ),
   );
   let writing = true;
   const writers = Array.from({ length: 16 }, async (_, i) => {
     for (let n = 0; writing; n++) {
-      const c = await pool.connect();
-      await c.query("begin");
-      for (let k = 0; k <= n % 3; k++)
-        await c.query("select meshhook.log($1, 'etl', $2, 'info', $3)", [slug, resources[(i + k) % 2], `${i}/${n}/${k}`]);
-      await sleep(Math.random() * 60);
-      await c.query(n % 10 === 9 ? "rollback" : "commit");
-      c.release();
+      const c = await pool.connect().catch(() => undefined);
+      try {
+        await c.query("begin");
+        for (let k = 0; k <= n % 3; k++)
+          await c.query("select meshhook.log($1, 'etl', $2, 'info', $3)", [slug, resources[(i + k) % 2], `${i}/${n}/${k}`]);
+        await sleep(Math.random() * 60);
+        await c.query(n % 10 === 9 ? "rollback" : "commit");
+        c.release();
+      } catch {
+        c?.release(true); // the database restarts: what was not committed is nobody's line
+        await sleep(100);
+      }
     }
   });
   const topic = async (r) => (await owner.db.rpc("watch", { channel: `logs:etl:${slug}:${r}` }).single()).data.topic;
@@ -273,16 +305,27 @@ test("whatever is cut, lost or late: every line exactly once", async (t) => {
     () => fault({ mute_ms: 100 + random(900) }),
     () => fault({ drop: 1 + random(5) }),
     async () => fault({ crash: await topic(resources[random(2)]) }),
+    () => between.cuts++,
+    () =>
+      sql(`select pg_terminate_backend(pid) from pg_stat_activity
+        where pid <> pg_backend_pid() and application_name ~ 'gateway|realtime|stack api'`),
     async () => {
       await gateway.stop("SIGKILL");
       gateway = await startGateway();
     },
+    () => new Promise((done) => execFile("scripts/stack", ["restart-db"], { cwd: root }, done)),
   ];
+  const rare = faults.splice(-2);
+  let last = "";
   for (let i = 0; i < rounds; i++) {
-    await faults[random(20) === 0 ? 6 : random(6)]();
+    const next = random(16) ? faults[random(faults.length)] : rare[random(rare.length)];
+    last = String(next);
+    await next();
     await sleep(random(150));
     // Now and then the next comes while the last is not yet healed.
-    if (random(4)) await until(() => all.every((f) => f.supabase.getChannels()[0]?.state === "joined"), "all have joined");
+    if (random(4) === 0) continue;
+    await until(() => all.every((f) => f.supabase.getChannels()[0]?.state === "joined"), () =>
+      `all have joined, after ${i} faults, the last ${last}: ${all.map((f) => `${f.supabase.getChannels()[0]?.state}, ${f.error}`)}`, 30000);
   }
   writing = false;
   await Promise.all(writers);
@@ -291,6 +334,7 @@ test("whatever is cut, lost or late: every line exactly once", async (t) => {
     await until(() => f.lines.length >= last, () => `follower ${i} has ${f.lines.length} of ${last} lines`, 40000);
   }
   await sleep(200); // for what would come twice
+  between.server.close();
   for (const [i, f] of all.entries()) {
     const written = await sql(
       `select l.seq::int, l.message from meshhook.logs l join meshhook.channels c on c.id = l.channel_id

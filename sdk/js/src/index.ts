@@ -54,6 +54,9 @@ interface Message {
 const RENEW_MS = 15_000;
 const POLL_MS = 2_000; // where the project broadcasts nothing
 const PAGE = 1000;
+// Not a member, no such channel, nobody signed in. Any other error passes, even a 404 of PostgREST's
+// own, which it answers while it does not know the schema.
+const FINAL = ["PT403", "PT404", "42501"];
 const users = new WeakMap<RealtimeChannel, number>();
 
 /**
@@ -86,9 +89,9 @@ export function followLogs(
     });
   const renewIn = (ms: number) => ((renewAt = Math.min(renewAt, Date.now() + ms)), wake());
 
-  async function ask<T>(query: PromiseLike<{ data: T; error: { message: string } | null; status: number }>) {
-    const { data, error, status } = await query;
-    if (error) throw Object.assign(new Error(error.message), { final: status === 403 || status === 404 });
+  async function ask<T>(query: PromiseLike<{ data: T; error: { message: string; code: string } | null }>) {
+    const { data, error } = await query;
+    if (error) throw Object.assign(new Error(error.message), { final: FINAL.includes(error.code) });
     return data;
   }
 
