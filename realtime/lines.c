@@ -453,7 +453,7 @@ static int
 entry_get(struct reading *r, const struct json *entry)
 {
 	const struct json *log = json_get(entry, "logData");
-	uint32_t channel;
+	uint32_t channel = 0;
 	struct str id;
 
 	r->entry++;

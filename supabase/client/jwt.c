@@ -247,7 +247,7 @@ jwt_verify(struct arena *a, struct str token, const struct jwt_keys *keys,
 	struct str kid, signature;
 	struct json *header;
 	struct parts p;
-	enum jwt_alg alg;
+	enum jwt_alg alg = JWT_HS256;
 	int r;
 
 	if (token.n > JWT_MAX)
