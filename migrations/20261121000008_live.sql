@@ -232,10 +232,11 @@ create policy meshhook_members_listen on realtime.messages for select to authent
 
 -- Broadcasting -------------------------------------------------------------------------------
 
+-- (Generic plans: planning the statement below takes ten times as long as carrying it out.)
 -- Send what these channels have; the caller holds their rows of watched. Never an error: it is
 -- counted, and tried again in a second. Returns the events that it cost.
 create function meshhook_engine.broadcast_send(p_channel uuid[]) returns int
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
   v_lines constant int := 1000;    -- beyond which readers are told to fetch
@@ -318,7 +319,7 @@ comment on function meshhook_engine.broadcast_send is
 -- quota. p_base: each channel's last number before. Waits for a flush under way at most, and only
 -- for those rows; a transaction with a snapshot of its own does not even look.
 create function meshhook_engine.broadcast_touch(p_channel uuid[], p_base bigint[]) returns boolean
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
   v_now timestamptz := clock_timestamp();
@@ -396,7 +397,7 @@ comment on function meshhook_engine.broadcast_runs is
 -- tokens: so a busy one gets its turn when all others had theirs, and that is its interval.
 create function meshhook_engine.flush_broadcasts(p_limit int default 100, p_last boolean default false)
 returns table (sent int, wait_ms int)
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
   v_now timestamptz := clock_timestamp();
