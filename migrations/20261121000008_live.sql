@@ -232,7 +232,7 @@ create policy meshhook_members_listen on realtime.messages for select to authent
 
 -- Broadcasting -------------------------------------------------------------------------------
 
--- (Generic plans: planning the statement below takes ten times as long as carrying it out.)
+-- (Generic plans: planning the statement below takes longer than carrying it out.)
 -- Send what these channels have; the caller holds their rows of watched. Never an error: it is
 -- counted, and tried again in a second. Returns the events that it cost.
 create function meshhook_engine.broadcast_send(p_channel uuid[]) returns int
