@@ -110,6 +110,9 @@ struct hub {
 	struct hub_stats stats;
 };
 
+/* What its tail tells it; arg is the hub. */
+extern const struct tail_ops hub_told;
+
 /* Can something be sent on it now? */
 static inline int
 reader_open(const struct reader *r)

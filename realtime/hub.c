@@ -464,20 +464,21 @@ reap(void *arg)
 	}
 }
 
+const struct tail_ops hub_told = { .line = told_line,
+	.gap = told_gap,
+	.reset = told_reset,
+	.end = told_end,
+	.found = told_found,
+	.told = told };
+
 struct hub *
 hub_new(struct loop *loop, struct db *db)
 {
-	static const struct tail_ops ops = { .line = told_line,
-		.gap = told_gap,
-		.reset = told_reset,
-		.end = told_end,
-		.found = told_found,
-		.told = told };
 	struct hub *h = xcalloc(1, sizeof(*h));
 
 	h->loop = loop;
 	h->db = db;
-	h->tail = tail_new(loop, db, &ops, h);
+	h->tail = tail_new(loop, db, &hub_told, h);
 	list_init(&h->topics);
 	list_init(&h->patterns);
 	list_init(&h->readers);

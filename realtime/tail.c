@@ -396,8 +396,8 @@ ask_patterns(struct tail *t)
 		db_array_uuid(&t->among, &t->unknown[i]);
 	t->looking = db_call(t->db, &sql_channels_under, looked, t, &err,
 			 db_array(&t->projects), db_array(&t->services),
-			 db_array(&t->resources), db_array(&t->since), db_bool(0),
-			 db_array(&t->among)) == 0;
+			 db_array(&t->resources), db_array(&t->since),
+			 db_bool(0), db_array(&t->among)) == 0;
 	t->sweeping_ms = t->sweep ? db_now_ms(t) : 0;
 	t->sweep = 0;
 	t->n_unknown = 0;
