@@ -163,6 +163,9 @@ static const struct example examples[] = {
 	    "seq, ts, level, message and attrs, one object a line" },
 	{ "logs logs:etl:acme:nightly -f --cursor-file nightly.cursor",
 	    "a service's channel, from where the last call left it" },
+	{ "logs logs:etl:acme -f --via realtime "
+	  "--cursor-file etl.cursor",
+	    "the same over Supabase, as one of its users" },
 	{ NULL, NULL },
 };
 const struct cmd cmd_logs_entry = {

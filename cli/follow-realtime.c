@@ -559,8 +559,8 @@ reader_close(struct follow *f)
 	r->watch = remote_cancel(r->watch);
 	r->fetch = remote_cancel(r->fetch);
 	r->timer = loop_timer_free(r->timer);
-	r->realtime = realtime_free(r->realtime);
 	r->remote = remote_free(r->remote);
+	r->realtime = realtime_free(r->realtime); /* it runs the loop */
 	merge_deinit(&r->merge);
 	free(r);
 	f->way = NULL;

@@ -23,7 +23,7 @@ struct link {
 	struct lws *wsi;
 	struct buf in;   /* the message at hand */
 	struct list out; /* frames */
-	int open, ended;
+	int open;
 };
 
 struct frame {
@@ -42,6 +42,7 @@ struct realtime {
 	struct loop_lookup *lookup;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
+	struct lws *wsi; /* as libwebsockets tells it while it begins */
 	struct list links;
 	struct link *link; /* the one in use */
 	char host[HOST_MAX];
@@ -145,9 +146,10 @@ writable(struct link *l, struct lws *wsi)
 }
 
 static int
-opened(struct link *l)
+opened(struct link *l, struct lws *wsi)
 {
 	l->open = 1;
+	l->wsi = wsi;
 	if (l->owner != NULL)
 		input(l->owner, SESSION_OPENED, STR(""), 0);
 	return l->owner == NULL ? -1 : 0;
@@ -179,7 +181,7 @@ client_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		return 0;
 	switch ((int)reason) {
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
-		return opened(l);
+		return opened(l, wsi);
 	case LWS_CALLBACK_CLIENT_RECEIVE:
 		return take(l, wsi, (struct str){ in, len });
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
@@ -219,7 +221,7 @@ connect_next(struct realtime *rt)
 		.local_protocol_name = "realtime",
 		.ssl_connection = rt->tls ? LCCSCF_USE_SSL : 0,
 		.alpn = "http/1.1",
-		.pwsi = &l->wsi,
+		.pwsi = &rt->wsi,
 		.opaque_user_data = l,
 	};
 
@@ -228,7 +230,10 @@ connect_next(struct realtime *rt)
 	list_init(&l->out);
 	list_append(&rt->links, &l->all);
 	buf_init(&l->in);
-	lws_client_connect_via_info(&info); /* its failure calls, too */
+	rt->wsi = NULL;
+	lws_client_connect_via_info(&info);
+	if (rt->link == l) /* else it failed at once, and is gone */
+		l->wsi = rt->wsi;
 }
 
 static void
