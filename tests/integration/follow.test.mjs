@@ -29,6 +29,17 @@ async function signUp(name) {
   return r.json();
 }
 
+// The gateway, where the API port passes Realtime on to.
+let gateway;
+async function startGateway() {
+  gateway = spawn(binary, ['gateway'], { stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...env, MESHHOOK_LOCAL_REALTIME: '1', MESHHOOK_LOG_FORMAT: 'json' } });
+  gateway.log = '';
+  gateway.stderr.on('data', (d) => { gateway.log += d; });
+  gateway.over = new Promise((ok) => gateway.on('exit', ok));
+  await until('the gateway is ready', () => /"gateway.ready"/.test(gateway.log) && /"realtime.ready"/.test(gateway.log));
+}
+
 // A token with other claims than Auth gave it.
 function sign(claims) {
   const text = [{ alg: 'HS256', typ: 'JWT' }, claims].map((v) => Buffer.from(JSON.stringify(v)).toString('base64url')).join('.');
@@ -101,10 +112,14 @@ before(async () => {
   env.MESHHOOK_PROJECT = slug;
   execFileSync(binary, ['workflow', 'publish', path.join(dir, 'flow.json')], { env });
   env.MESHHOOK_TOKEN = owner.access_token;
+  await startGateway();
   env.MESHHOOK_GATEWAY_URL = `http://127.0.0.1:${env.MESHHOOK_GATEWAY_PORT}`;
 });
 after(async () => {
   for (const c of children) c.kill('SIGKILL');
+  gateway.kill('SIGTERM');
+  assert.equal(await gateway.over, 0);
+  assert.doesNotMatch(gateway.log, /Sanitizer|runtime error/);
   await db.end();
   fs.rmSync(dir, { recursive: true, force: true });
 });
