@@ -9,7 +9,8 @@ enum {
 	SEQ_BYTES = 9, /* 63 bits */
 	BYTES = 2 + CURSOR_MAX * (KEY_BYTES + EPOCH_BYTES + SEQ_BYTES),
 };
-_Static_assert(CURSOR_TEXT > (BYTES * 4 + 2) / 3, "the longest cursor fits");
+/* so that no text that is short enough holds more bytes */
+_Static_assert(CURSOR_TEXT == (BYTES * 4 + 2) / 3 + 1, "the longest cursor");
 
 static const char alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -210,7 +211,7 @@ get_entry(struct reader *r, struct cursor_entry *e)
 int
 cursor_read(struct str text, struct cursor *out, struct error *err)
 {
-	unsigned char bytes[BYTES + 3];
+	unsigned char bytes[BYTES];
 	struct reader r = { bytes, bytes };
 	struct cursor_entry e;
 	int n = get_base64(text, bytes);

@@ -26,7 +26,7 @@
 
 enum {
 	CURSOR_MAX = 50,
-	CURSOR_TEXT = 1338, /* of the longest, with its NUL */
+	CURSOR_TEXT = 1271, /* of the longest, with its NUL */
 };
 
 /* In place of an epoch, which is an int4 of 0 or more. */

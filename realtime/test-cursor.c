@@ -100,6 +100,21 @@ test_nothing_else_is_read(void **state)
 	assert_int_equal(cursor_read(STR("AQEBAAAAAAD_____AA"), &c, NULL), 0);
 }
 
+/* None that is longer than the longest, whatever is in it. */
+static void
+test_too_long(void **state)
+{
+	char text[2000];
+	struct cursor c;
+
+	(void)state;
+	memset(text, 'g', sizeof(text));
+	memcpy(text, "ATI", 3); /* version 1, 50 entries */
+	for (size_t n = 0; n < sizeof(text); n++)
+		assert_int_equal(
+		    cursor_read((struct str){ text, n }, &c, NULL), -1);
+}
+
 int
 main(void)
 {
@@ -108,6 +123,7 @@ main(void)
 		cmocka_unit_test(test_the_text_stays),
 		cmocka_unit_test(test_the_longest),
 		cmocka_unit_test(test_nothing_else_is_read),
+		cmocka_unit_test(test_too_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
