@@ -67,11 +67,39 @@ read_valid(struct cli *cli, struct definition *d, struct error *err)
 	return d->flow != NULL ? 0 : definition_refuse(d, err);
 }
 
+/* A step that uses a secret which isn't there could only fail. */
+static int
+secrets_check(struct session *s, const struct definition *d, struct error *err)
+{
+	struct arena *a = &s->cli->arena;
+	const char *names = "", *unknown;
+	struct rows rows = { 0 };
+	int r = 0;
+
+	if (d->flow->n_secrets == 0)
+		return 0;
+	for (uint32_t i = 0; i < d->flow->n_secrets; i++)
+		names = arena_printf(a, "%s%s%.*s", names, i > 0 ? " " : "",
+		    STR_FMT(d->flow->secrets[i]));
+	if (SESSION_QUERY(s, &sql_secret_unknown, &rows, err, db_text(s->id),
+		db_text(names)) < 0)
+		return -1;
+	unknown = rows_text(&rows, 0, "names");
+	if (unknown[0] != '\0')
+		r = fail(err, FAULT_INPUT, "PT404",
+		    "%s has no secret %.200s, which the workflow uses\n"
+		    "make it: meshhook secret set %.*s",
+		    s->slug, unknown, (int)strcspn(unknown, " "), unknown);
+	rows_deinit(&rows);
+	return r;
+}
+
 static int
 cmd_workflow_push(struct cli *cli, struct error *err)
 {
 	struct session s = { 0 };
 	struct definition d;
+	struct error why;
 	struct uuid id;
 	int r = read_valid(cli, &d, err);
 
@@ -81,6 +109,8 @@ cmd_workflow_push(struct cli *cli, struct error *err)
 		r = push(&s, workflow_name(cli, &d), &d, &id, err);
 	if (r == 0) {
 		print_pushed(&s, workflow_name(cli, &d), &id, 0);
+		if (secrets_check(&s, &d, &why) < 0)
+			session_note(&s, "%s", why.text);
 		session_note(&s,
 		    "A draft runs nothing yet: meshhook workflow "
 		    "publish %s",
@@ -117,33 +147,6 @@ load_draft(struct session *s, const char *name, struct definition *d,
 		if (d->flow == NULL)
 			r = definition_refuse(d, err);
 	}
-	rows_deinit(&rows);
-	return r;
-}
-
-/* A step that uses a secret which isn't there could only fail. */
-static int
-secrets_check(struct session *s, const struct definition *d, struct error *err)
-{
-	struct arena *a = &s->cli->arena;
-	const char *names = "", *unknown;
-	struct rows rows = { 0 };
-	int r = 0;
-
-	if (d->flow->n_secrets == 0)
-		return 0;
-	for (uint32_t i = 0; i < d->flow->n_secrets; i++)
-		names = arena_printf(a, "%s%s%.*s", names, i > 0 ? " " : "",
-		    STR_FMT(d->flow->secrets[i]));
-	if (SESSION_QUERY(s, &sql_secret_unknown, &rows, err, db_text(s->id),
-		db_text(names)) < 0)
-		return -1;
-	unknown = rows_text(&rows, 0, "names");
-	if (unknown[0] != '\0')
-		r = fail(err, FAULT_INPUT, "PT404",
-		    "%s has no secret %.200s, which the workflow uses\n"
-		    "make it: meshhook secret set %.*s",
-		    s->slug, unknown, (int)strcspn(unknown, " "), unknown);
 	rows_deinit(&rows);
 	return r;
 }

@@ -274,6 +274,9 @@ test("unknown secrets are refused when a workflow is published", () => {
   const r = mh(["workflow", "publish", file]);
   assert.equal(r.status, 1);
   assert.match(r.stderr, /no secret NOT_THERE.*\n.*meshhook secret set NOT_THERE/);
+  const draft = mh(["workflow", "push", file]);
+  assert.equal(draft.status, 0, "a draft may be ahead of its secrets");
+  assert.match(draft.stderr, /no secret NOT_THERE/);
 });
 
 test("the key is rotated, and the old one is not needed any more", async () => {
@@ -336,13 +339,14 @@ test("whichever statement can not be sent, a secret is sent and masked, its use 
     assert.equal(r.status, 0, r.stderr);
     leaks(r.stderr, "the log of a worker that can't send");
     const [{ status, error }] = await sql("select status, error from meshhook.runs where id = $1", id);
+    touched = r.stderr.includes('"fault.hit"');
+    assert.ok(touched || i > 8, `only ${i} sends`);
+    if (error?.code === "CURL") continue; // no handle for the call: the step fails, before anything is sent
     assert.equal(status, "succeeded", `send ${i}: ${JSON.stringify(error)}`);
     const lines = await sql("select message from meshhook.logs where channel_id = $1", id);
     assert.ok(lines.some((l) => l.message.includes("[secret TOKEN]")));
     const uses = await sql("select subject from meshhook.audit_log where action = 'secret.use' and detail ->> 'run' = $1", id);
     assert.equal(uses.length, 3);
-    touched = r.stderr.includes('"fault.hit"');
-    assert.ok(touched || i > 8, `only ${i} sends`);
   }
 });
 
