@@ -65,7 +65,7 @@ rotate(struct session *s, struct error *err)
 	struct json *o = json_object(a);
 	struct rows rows = { 0 };
 	struct str secret, sealed;
-	struct found e;
+	struct found e = { 0 };
 	int made;
 
 	if (grace != NULL && duration_parse(str_of(grace), &grace_ms) < 0)
@@ -242,7 +242,7 @@ test(struct session *s, struct error *err)
 	struct http_request req = { .method = STR("POST"),
 		.body = STR("{\"test\": true}") };
 	struct answer answer = { 0 };
-	struct found e;
+	struct found e = { 0 };
 	const char *url;
 
 	if (find(s, &e, err) < 0 ||

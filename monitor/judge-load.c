@@ -155,7 +155,7 @@ take_group(struct judge *j, struct world *w, const struct json *of)
 	g->pure.sent_ms = moment(of, "sent_at");
 	g->pure.notices =
 	    arena_zalloc(&w->arena, (n + 1) * sizeof(*g->pure.notices));
-	for (; g->pure.n < n; g->pure.n++)
+	for (; told != NULL && g->pure.n < n; g->pure.n++)
 		g->pure.notices[g->pure.n] =
 		    (struct notice){ .alert = json_str(told->items[g->pure.n]),
 			    .told_firing = 1 };

@@ -153,8 +153,8 @@ rule_step(struct step *s, uint32_t at)
 	if (r->next.items == r->now.items && r->next.n > 0) {
 		r->next.items =
 		    arena_array(a, r->now.n, sizeof(*r->next.items));
-		memcpy(r->next.items, r->now.items,
-		    r->now.n * sizeof(*r->next.items));
+		for (uint32_t i = 0; i < r->now.n; i++)
+			r->next.items[i] = r->now.items[i];
 	}
 	for (uint32_t i = 0; i < r->next.n; i++)
 		alert_keep(a, &r->next.items[i]);
@@ -314,22 +314,28 @@ over_spread(struct step *s)
 		}
 }
 
+static int
+is_told(const struct world *w, struct str id)
+{
+	for (uint32_t g = 0; g < w->n_groups; g++)
+		for (uint32_t k = 0; k < w->groups[g].pure.n; k++)
+			if (str_eq(w->groups[g].pure.notices[k].alert, id))
+				return 1;
+	return 0;
+}
+
 static void
 over_keep(struct step *s)
 {
-	for (uint32_t i = 0; i < s->was->n_over; i++) {
-		struct over o = s->was->over[i];
-		int told = 0;
+	struct world *w = s->is;
 
-		for (uint32_t g = 0; g < s->is->n_groups && !told; g++)
-			for (uint32_t k = 0; k < s->is->groups[g].pure.n; k++)
-				told |= str_eq(
-				    s->is->groups[g].pure.notices[k].alert,
-				    o.alert.id);
-		if (!told)
+	for (uint32_t i = 0; i < s->was->n_over; i++) {
+		const struct over *o = &s->was->over[i];
+
+		if (!is_told(w, o->alert.id))
 			continue;
-		alert_keep(&s->is->arena, &o.alert);
-		over_add(s, o.rule, &o.alert);
+		over_add(s, o->rule, &o->alert);
+		alert_keep(&w->arena, &w->over[w->n_over - 1].alert);
 	}
 }
 

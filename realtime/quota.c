@@ -53,10 +53,13 @@ spend(struct quota *r, struct quota_state *state)
 static void
 tell_next(struct quota *r, int known)
 {
-	struct quota_wait *w =
-	    list_entry(list_pop(&r->waits), struct quota_wait, link);
+	struct list *first = list_pop(&r->waits);
 	struct quota_state state = { .limit = r->limit };
+	struct quota_wait *w;
 
+	if (first == NULL)
+		return;
+	w = list_entry(first, struct quota_wait, link);
 	w->fn(w, known ? spend(r, &state) : QUOTA_UNKNOWN, &state);
 }
 

@@ -269,7 +269,7 @@ signature_verify(const struct signature_request *req, struct signature *out,
 {
 	const struct signature_scheme *scheme = req->scheme;
 	struct parts parts = { .body = req->body };
-	struct candidates candidates;
+	struct candidates candidates = { 0 };
 
 	*out = (struct signature){ 0 };
 	if (scheme->type == SIGNATURE_JWT)

@@ -25,11 +25,12 @@ const char *const format_kinds[] = { "slack", "pagerduty", "alertmanager",
 	"webhook", "discord", "email", NULL };
 
 static const struct kind *
-kind_of(const char *name)
+kind_of(const char *name, struct error *err)
 {
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(kinds[i].name, name) == 0)
 			return &kinds[i];
+	fail(err, FAULT_INPUT, "CHANNEL", "no kind of channel \"%.40s\"", name);
 	return NULL;
 }
 
@@ -68,33 +69,39 @@ shown(struct arena *a, struct str url)
 	    at != NULL ? at + 1 : host));
 }
 
-int
-format_target_check(struct arena *a, const char *name,
-    const struct json *target, struct str *show, struct error *err)
+static int
+target_check(
+    const struct kind *kind, const struct json *target, struct error *err)
 {
-	const struct kind *kind = kind_of(name);
-	struct str url;
-	int mail;
+	struct str url = url_of(kind, target);
+	int mail = kind->format == format_email;
 
-	if (kind == NULL)
-		return fail(err, FAULT_INPUT, "CHANNEL",
-		    "no kind of channel \"%.40s\"", name);
-	url = url_of(kind, target);
 	for (size_t i = 0; i < 3 && kind->needs[i] != NULL; i++) {
 		const struct json *v = json_get(target, kind->needs[i]);
 
 		if (i == 0 ? url.n == 0
 			   : json_str(v).n == 0 && !json_is(v, JSON_ARRAY))
 			return fail(err, FAULT_INPUT, "CHANNEL",
-			    "a %s channel needs \"%s\"", name, kind->needs[i]);
+			    "a %s channel needs \"%s\"", kind->name,
+			    kind->needs[i]);
 	}
-	mail = kind->format == format_email;
-	if (mail ? !begins(url, "smtp://") && !begins(url, "smtps://")
-		 : !begins(url, "https://") && !begins(url, "http://"))
-		return fail(err, FAULT_INPUT, "CHANNEL",
-		    "the url of a %s channel begins with %s", name,
-		    mail ? "smtp:// or smtps://" : "https://");
-	*show = shown(a, url);
+	if (mail ? begins(url, "smtp://") || begins(url, "smtps://")
+		 : begins(url, "https://") || begins(url, "http://"))
+		return 0;
+	return fail(err, FAULT_INPUT, "CHANNEL",
+	    "the url of a %s channel begins with %s", kind->name,
+	    mail ? "smtp:// or smtps://" : "https://");
+}
+
+int
+format_target_check(struct arena *a, const char *name,
+    const struct json *target, struct str *show, struct error *err)
+{
+	const struct kind *kind = kind_of(name, err);
+
+	if (kind == NULL || target_check(kind, target, err) < 0)
+		return -1;
+	*show = shown(a, url_of(kind, target));
 	return 0;
 }
 
@@ -102,11 +109,10 @@ int
 format_message(struct arena *a, const char *name, const struct json *target,
     const struct format_message *m, struct format_out *out, struct error *err)
 {
-	const struct kind *kind = kind_of(name);
-	struct str show;
+	const struct kind *kind = kind_of(name, err);
 
 	*out = (struct format_out){ .content_type = "application/json" };
-	if (format_target_check(a, name, target, &show, err) < 0)
+	if (kind == NULL || target_check(kind, target, err) < 0)
 		return -1;
 	out->url = url_of(kind, target);
 	kind->format(a, target, m, out);

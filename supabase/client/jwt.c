@@ -244,7 +244,7 @@ int
 jwt_verify(struct arena *a, struct str token, const struct jwt_keys *keys,
     const struct jwt_rules *rules, struct jwt *out, struct error *err)
 {
-	struct str kid, signature;
+	struct str kid = { 0 }, signature;
 	struct json *header;
 	struct parts p;
 	enum jwt_alg alg = JWT_HS256;

@@ -340,7 +340,7 @@ mask_path(
 		++*hits;
 		return json_cstring(a, "[redacted]");
 	}
-	if ((!is_object && !json_is(v, JSON_ARRAY)) ||
+	if (v == NULL || (!is_object && !json_is(v, JSON_ARRAY)) ||
 	    path_next(&path, &step) < 0)
 		return (struct json *)(uintptr_t)v;
 	out = is_object ? json_object(a) : json_array(a);
