@@ -470,6 +470,10 @@ channels_known(void *arg, struct rows *rows, const struct error *err)
 {
 	struct attach *a = arg;
 
+	if (err != NULL && strncmp(err->code, "22", 2) == 0) {
+		refuse(a, 400, "channel", "a channel is no text");
+		return;
+	}
 	if (err != NULL && strcmp(err->code, "42501") == 0) {
 		refuse(a, 403, "identity", "this token's role follows nothing");
 		return;

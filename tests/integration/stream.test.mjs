@@ -245,7 +245,7 @@ test("what is refused, and how", async () => {
   assert.deepEqual(await get({}), [400, "parameter"]);
   assert.deepEqual(await get({ channels: "," }), [400, "parameter"]);
   assert.deepEqual(await get({ channels: Array(51).fill(channel("a")).join() }), [400, "parameter"]);
-  for (const bad of ["nonsense", `logs:etl:${slug}:a b`, `logs:etl:${slug}:a*`, `logs::${slug}:a`, `logs:*:${slug}:a`, "logs:etl:*:a", `logs:etl:${slug}:a:b`, `logs:etl:${slug}:../a`, `logs:e\u0000tl:${slug}:a`.replace("\u0000", "\u0001")])
+  for (const bad of ["nonsense", `logs:etl:${slug}:a b`, `logs:etl:${slug}:a*`, `logs::${slug}:a`, `logs:*:${slug}:a`, "logs:etl:*:a", `logs:etl:${slug}:a:b`, `logs:etl:${slug}:../a`, `logs:e\u0000tl:${slug}:a`, `logs:e\u0001tl:${slug}:a`, `logs:etl:${slug}:\ufffd`])
     assert.deepEqual(await get({ channels: bad }), [400, "channel"], bad);
   assert.deepEqual(await get({ channels: `logs:run:${slug}:${me}` }), [404, "channel"]);
   assert.deepEqual(await get({ channels: `logs:run:${slug}:no-id` }), [404, "channel"]);
