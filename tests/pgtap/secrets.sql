@@ -29,11 +29,11 @@ select is((select count(*) from x, meshhook_engine.use_secrets(array[p], '{TOKEN
   'a day later the old one is gone');
 
 -- The record: one row a run and secret, before the value is had.
-select is((select count(*) from meshhook.audit_log where action = 'secret.use'), 0::bigint, 'asking is no use');
+select is((select count(*) from meshhook.audit_log where action = 'secret.use' and project_id = (select p from x)), 0::bigint, 'asking is no use');
 select lives_ok($$select from x, meshhook_engine.use_secrets(array[p, p, p], '{TOKEN,TOKEN,KEY}', array[r, r, null])$$,
   'a step uses one, twice');
 select lives_ok($$select from x, meshhook_engine.use_secrets(array[p], '{TOKEN}', array[r])$$, 'and again');
-select results_eq($$select subject, detail from meshhook.audit_log where action = 'secret.use'$$,
+select results_eq($$select subject, detail from meshhook.audit_log where action = 'secret.use' and project_id = (select p from x)$$,
   $$select 'TOKEN', jsonb_build_object('run', r, 'version', 2) from x$$, 'that is one row');
 select is_empty($$select from meshhook.audit_log where detail::text like '%v1.k1%'$$, 'without what is sealed');
 
