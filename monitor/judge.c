@@ -70,15 +70,10 @@ alert_keep(struct arena *a, struct alert *x)
 }
 
 static int
-same_labels(const struct alert *x, const struct alert *y)
+same(const struct alert *x, const struct alert *y)
 {
-	if (!str_eq(x->project, y->project) || x->n_labels != y->n_labels)
-		return 0;
-	for (uint32_t i = 0; i < x->n_labels; i++)
-		if (!str_eq(x->labels[i].name, y->labels[i].name) ||
-		    !str_eq(x->labels[i].value, y->labels[i].value))
-			return 0;
-	return 1;
+	return str_eq(x->project, y->project) &&
+	    labels_equal(x->labels, x->n_labels, y->labels, y->n_labels);
 }
 
 static void
@@ -164,7 +159,7 @@ rule_step(struct step *s, uint32_t at)
 		/* one that is new got its id just now */
 		for (uint32_t k = 0; c->alert.id.s == NULL && k < r->next.n;
 		     k++)
-			if (same_labels(&c->alert, &r->next.items[k]))
+			if (same(&c->alert, &r->next.items[k]))
 				c->alert.id = r->next.items[k].id;
 		alert_keep(a, &c->alert);
 		change_add(s, r, &c->alert, c->gone);

@@ -5,13 +5,8 @@
 static int
 is_of(const struct alert *x, const struct element *e)
 {
-	if (!str_eq(x->project, e->project) || x->n_labels != e->n_labels)
-		return 0;
-	for (uint32_t i = 0; i < x->n_labels; i++)
-		if (!str_eq(x->labels[i].name, e->labels[i].name) ||
-		    !str_eq(x->labels[i].value, e->labels[i].value))
-			return 0;
-	return 1;
+	return str_eq(x->project, e->project) &&
+	    labels_equal(x->labels, x->n_labels, e->labels, e->n_labels);
 }
 
 static void

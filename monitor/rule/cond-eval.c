@@ -214,13 +214,8 @@ grouped(const struct cond *c, const struct element *e)
 static int
 same(const struct element *x, const struct element *y)
 {
-	if (!str_eq(x->project, y->project) || x->n_labels != y->n_labels)
-		return 0;
-	for (uint32_t i = 0; i < x->n_labels; i++)
-		if (!str_eq(x->labels[i].name, y->labels[i].name) ||
-		    !str_eq(x->labels[i].value, y->labels[i].value))
-			return 0;
-	return 1;
+	return str_eq(x->project, y->project) &&
+	    labels_equal(x->labels, x->n_labels, y->labels, y->n_labels);
 }
 
 static double

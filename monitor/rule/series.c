@@ -90,14 +90,15 @@ name_get(struct samples *m, struct str name)
 	return it;
 }
 
-static int
-same_labels(const struct series *s, const struct label *labels, uint32_t n)
+int
+labels_equal(
+    const struct label *x, uint32_t n, const struct label *y, uint32_t m)
 {
-	if (s->n_labels != n)
+	if (n != m)
 		return 0;
 	for (uint32_t i = 0; i < n; i++)
-		if (!str_eq(s->labels[i].name, labels[i].name) ||
-		    !str_eq(s->labels[i].value, labels[i].value))
+		if (!str_eq(x[i].name, y[i].name) ||
+		    !str_eq(x[i].value, y[i].value))
 			return 0;
 	return 1;
 }
@@ -155,7 +156,7 @@ samples_set(struct samples *m, struct str name, struct str project,
 	if (n > SERIES_LABELS)
 		n = SERIES_LABELS;
 	s = in_bucket(m->series[bucket(name, project)], name, project);
-	while (s != NULL && !same_labels(s, labels, n))
+	while (s != NULL && !labels_equal(s->labels, s->n_labels, labels, n))
 		s = in_bucket(s->next_in_bucket, name, project);
 	if (s == NULL && m->n_series >= m->max_series) {
 		m->refused++;

@@ -20,6 +20,10 @@ struct label {
 	struct str name, value;
 };
 
+/* The same names with the same values, in the same order. */
+int labels_equal(
+    const struct label *x, uint32_t n, const struct label *y, uint32_t m);
+
 struct series {
 	struct str name, project;
 	struct label labels[SERIES_LABELS];
