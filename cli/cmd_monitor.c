@@ -12,6 +12,11 @@ cmd_monitor(struct cli *cli, struct error *err)
 	    .db_url = config_text(c, SETTING_MONITOR_DB_URL),
 	    .interval_ms = config_int(c, SETTING_MONITOR_INTERVAL),
 	    .lease_ms = config_int(c, SETTING_MONITOR_LEASE),
+	    .intake_keys = config_text(c, SETTING_INTAKE_KEY),
+	    .http_allow = config_text(c, SETTING_HTTP_ALLOW),
+	    .ca_file = config_text(c, SETTING_HTTP_CA_FILE),
+	    .console_url = config_text(c, SETTING_CONSOLE_URL),
+	    .ping_url = config_text(c, SETTING_MONITOR_PING_URL),
 	});
 }
 
@@ -28,7 +33,10 @@ const struct cmd cmd_monitor_entry = {
 		"processes and the database, and keeps it in "
 		"meshhook.queue_metrics. Run two: one leads by a lease in the "
 		"database, the other takes over when that runs out. A tick is "
-		"one statement, whose cost doesn't grow with the queue.",
+		"one statement, whose cost doesn't grow with the queue. The "
+		"leader judges what it measured by the alert rules, and sends "
+		"messages about alerts to the channels (meshhook alert), for "
+		"which it needs MESHHOOK_INTAKE_KEY.",
 	.examples = examples,
 	.settings = SETTING_G_MONITOR | SETTING_G_LOG,
 	.max_args = 0,

@@ -2,6 +2,16 @@
 /* Every command's entry; commands.c puts them in order. */
 #include "cli/cli.h"
 
+extern const struct cmd cmd_alert_ack_entry;
+extern const struct cmd cmd_alert_channel_entry;
+extern const struct cmd cmd_alert_history_entry;
+extern const struct cmd cmd_alert_list_entry;
+extern const struct cmd cmd_alert_messages_entry;
+extern const struct cmd cmd_alert_rules_entry;
+extern const struct cmd cmd_alert_send_test_entry;
+extern const struct cmd cmd_alert_silence_entry;
+extern const struct cmd cmd_alert_silences_entry;
+extern const struct cmd cmd_alert_unsilence_entry;
 extern const struct cmd cmd_completion_entry;
 extern const struct cmd cmd_doctor_entry;
 extern const struct cmd cmd_endpoint_create_entry;

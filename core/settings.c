@@ -95,14 +95,16 @@ const struct setting settings[N_SETTINGS] = {
 	},
 	[SETTING_HTTP_ALLOW] = {
 		.env = "MESHHOOK_HTTP_ALLOW", .flag = "http-allow",
-		.type = SETTING_TEXT, .groups = SETTING_G_WORKER | SETTING_G_GATEWAY,
-		.help = "private addresses that http_call, and the key sets of "
-			"endpoints, may reach: CIDRs and host names, by commas",
+		.type = SETTING_TEXT,
+		.groups = SETTING_G_WORKER | SETTING_G_GATEWAY | SETTING_G_MONITOR,
+		.help = "private addresses that http_call, the key sets of "
+			"endpoints, and messages about alerts may reach: CIDRs "
+			"and host names, by commas",
 	},
 	[SETTING_HTTP_CA_FILE] = {
 		.env = "MESHHOOK_HTTP_CA_FILE", .flag = "http-ca-file",
 		.type = SETTING_TEXT,
-		.groups = SETTING_G_WORKER | SETTING_G_REMOTE,
+		.groups = SETTING_G_WORKER | SETTING_G_MONITOR | SETTING_G_REMOTE,
 		.help = "certificates (PEM) to trust in place of the system's",
 	},
 	[SETTING_GATEWAY_HOST] = {
@@ -173,10 +175,23 @@ const struct setting settings[N_SETTINGS] = {
 		.help = "how long a monitor leads without a word; another takes "
 			"over after that",
 	},
+	[SETTING_MONITOR_PING_URL] = {
+		.env = "MESHHOOK_MONITOR_PING_URL", .type = SETTING_TEXT,
+		.groups = SETTING_G_MONITOR, .secret = 1,
+		.help = "asked every minute while the monitor works, as "
+			"Healthchecks.io wants it; who misses it alarms",
+	},
+	[SETTING_CONSOLE_URL] = {
+		.env = "MESHHOOK_CONSOLE_URL", .type = SETTING_TEXT,
+		.groups = SETTING_G_MONITOR,
+		.help = "what links in messages about alerts begin with",
+	},
 	[SETTING_INTAKE_KEY] = {
 		.env = "MESHHOOK_INTAKE_KEY", .type = SETTING_KEY,
-		.groups = SETTING_G_GATEWAY | SETTING_G_INTAKE, .secret = 1,
-		.help = "the key under which endpoint secrets are sealed",
+		.groups = SETTING_G_GATEWAY | SETTING_G_INTAKE | SETTING_G_MONITOR,
+		.secret = 1,
+		.help = "the key under which secrets of endpoints and alert "
+			"channels are sealed",
 	},
 	[SETTING_SECRET_KEY] = {
 		.env = "MESHHOOK_SECRET_KEY", .type = SETTING_KEY,

@@ -124,6 +124,7 @@ create table meshhook.outbox (
   state text not null default 'queued' check (state in ('queued', 'sending', 'sent', 'dead')),
   fence bigint not null,
   attempts int not null default 0,
+  again boolean not null default false,
   due_at timestamptz not null default now(),
   created_at timestamptz not null default now(),
   ended_at timestamptz,
@@ -134,6 +135,7 @@ create index outbox_due on meshhook.outbox (due_at) where state in ('queued', 's
 create index outbox_group on meshhook.outbox (channel_id, group_key, id) where state in ('queued', 'sending');
 create index outbox_ended on meshhook.outbox (ended_at) where ended_at is not null;
 comment on table meshhook.outbox is 'Messages about alerts: recorded before they are sent; those of a group go in their order.';
+comment on column meshhook.outbox.again is 'It may have arrived before: its sender was lost, or heard nothing.';
 comment on column meshhook.outbox.problem is 'Why the last attempt failed; of a dead one, why it was given up.';
 
 -- Rules, channels, silences and projects have a version, so that the monitor knows when to read them again.
@@ -255,29 +257,38 @@ comment on function meshhook_engine.alert_record is
   'Records a step of the rules: what changed, what groups were told, and the messages to send (the comment above the function has the shapes). MH002: another monitor leads, nothing was written.';
 
 -- Messages that are due, the first of each group: those of a group wait for each other. One that
--- another leader was sending when it was lost is given again, marked as a repeat.
-create function meshhook_engine.outbox_take(p_fence bigint, p_qty int, p_lease interval)
-returns table (id bigint, channel_id uuid, project_id uuid, group_key text, dedup_key text, kind text,
-  body jsonb, attempts int, again boolean, created_at timestamptz)
+-- another leader was sending when it was lost is given again, marked as a repeat. p_rooms: how many
+-- each of p_channels may start now; p_burst: any other one.
+create function meshhook_engine.outbox_take(p_fence bigint, p_qty int, p_lease interval,
+  p_channels uuid[] default '{}', p_rooms int[] default '{}', p_burst int default 1000)
+returns table (id bigint, channel_id uuid, channel_project uuid, group_key text, dedup_key text,
+  kind text, body jsonb, attempts int, again boolean, created_at timestamptz, age_ms bigint,
+  channel_kind text, sealed text, per_minute int)
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
   perform meshhook_engine.check_fence(p_fence);
   return query
-    with due as (
-      select o.id, o.state = 'sending' as again from meshhook.outbox o
+    with first as (
+      select o.id, o.due_at, row_number() over (partition by o.channel_id order by o.due_at, o.id) as n,
+             coalesce(p_rooms[array_position(p_channels, o.channel_id)], p_burst) as room
+        from meshhook.outbox o join meshhook.alert_channels c on c.id = o.channel_id and c.enabled
        where o.state in ('queued', 'sending') and o.due_at <= clock_timestamp()
          and not exists (select from meshhook.outbox b where b.channel_id = o.channel_id
            and b.group_key = o.group_key and b.id < o.id and b.state in ('queued', 'sending'))
-       order by o.due_at limit p_qty for update skip locked)
-    update meshhook.outbox o set state = 'sending', fence = p_fence, attempts = o.attempts + 1,
-           due_at = clock_timestamp() + p_lease
-      from due where o.id = due.id
-    returning o.id, o.channel_id, o.project_id, o.group_key, o.dedup_key, o.kind, o.body, o.attempts,
-              due.again, o.created_at;
+    ), due as (
+      select f.id from first f where f.n <= f.room order by f.due_at, f.id limit p_qty)
+    update meshhook.outbox o set again = o.again or o.state = 'sending', state = 'sending',
+           fence = p_fence, attempts = o.attempts + 1, due_at = clock_timestamp() + p_lease
+      from due, meshhook.alert_channels c, meshhook_engine.channel_secrets s
+     where o.id = due.id and c.id = o.channel_id and s.channel_id = c.id
+    returning o.id, o.channel_id, c.project_id, o.group_key, o.dedup_key, o.kind, o.body, o.attempts,
+              o.again, o.created_at,
+              (extract(epoch from clock_timestamp() - o.created_at) * 1000)::bigint,
+              c.kind, s.sealed, c.per_minute;
 end $$;
 comment on function meshhook_engine.outbox_take is
-  'Takes messages that are due for p_lease, the first one of each group. again: it was being sent when its sender was lost, so it may arrive twice.';
+  'Takes messages that are due for p_lease, the first one of each group, as many as their channels may start, with the channel''s sealed target. again: it may arrive twice.';
 
 create function meshhook_engine.outbox_done(p_fence bigint, p_id bigint, p_outcome text, p_status int,
   p_problem text, p_after interval) returns void
@@ -286,13 +297,14 @@ begin
   perform meshhook_engine.check_fence(p_fence);
   update meshhook.outbox o set status = p_status, problem = left(p_problem, 500),
          state = case p_outcome when 'sent' then 'sent' when 'dead' then 'dead' else 'queued' end,
-         due_at = case when p_outcome = 'later' then clock_timestamp() + p_after else o.due_at end,
+         due_at = case when p_outcome in ('sent', 'dead') then o.due_at else clock_timestamp() + p_after end,
          attempts = case when p_outcome = 'unsent' then o.attempts - 1 else o.attempts end,
+         again = o.again or p_outcome = 'unsure',
          ended_at = case when p_outcome in ('sent', 'dead') then clock_timestamp() end
    where o.id = p_id and o.state = 'sending' and o.fence = p_fence;
 end $$;
 comment on function meshhook_engine.outbox_done is
-  'How sending a message went: sent, dead (given up), later (again after p_after), unsent (nothing left this process). Only for whoever took it.';
+  'How sending a message went: sent, dead (given up), later (again after p_after), unsure (the same, and it may have arrived), unsent (nothing left this process). Only for whoever took it.';
 
 create function meshhook_engine.outbox_trim() returns int
 language plpgsql security definer set search_path = '' as $$

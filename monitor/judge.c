@@ -2,6 +2,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/testpoint.h"
 #include "core/uuid.h"
 #include "monitor/judge-impl.h"
 #include "monitor/monitor-impl.h"
@@ -417,8 +418,10 @@ recorded(void *arg, struct rows *rows, const struct error *err)
 
 	(void)rows;
 	j->busy = 0;
+	testpoint("judge.recorded");
 	if (err == NULL) {
 		step_take(j);
+		deliver_due(j->m->deliver);
 		return;
 	}
 	/* it may have been recorded all the same: read what is there */
@@ -460,6 +463,7 @@ step(struct judge *j)
 		step_take(j);
 		return;
 	}
+	testpoint("judge.decided");
 	j->busy = db_call(j->m->db, &sql_alert_record, recorded, j, &err,
 		      db_int8(j->m->fence), db_time(db_time_from_ms(s.now_ms)),
 		      db_jsonb(json_text(a, s.changes)),

@@ -2,6 +2,7 @@
 /* What the parts of the monitor share. */
 #include "core/loop.h"
 #include "core/uuid.h"
+#include "monitor/deliver.h"
 #include "monitor/judge.h"
 #include "monitor/monitor.h"
 #include "monitor/rule/series.h"
@@ -25,6 +26,7 @@ struct monitor {
 	struct arena store; /* of samples; anew when it is full */
 	struct samples samples;
 	struct judge *judge;
+	struct deliver *deliver;
 	struct upkeep upkeep;
 };
 

@@ -49,6 +49,7 @@ reign(struct monitor *m, int64_t fence)
 	if (m->fence == fence)
 		return;
 	m->fence = fence;
+	deliver_reset(m->deliver);
 	if (fence == 0) {
 		log_info("monitor.standby");
 		return;
@@ -77,6 +78,7 @@ ticked(void *arg, struct rows *rows, const struct error *err)
 	reign(m, rows_int(rows, 0, "fence"));
 	if (monitor_sampled(m, rows) == 0)
 		judge_tick(m->judge, rows_int(rows, 0, "config"));
+	deliver_tick(m->deliver);
 	upkeep_step(m);
 }
 
@@ -176,11 +178,24 @@ too_late(void *arg)
 	loop_stop(m->loop, 0); /* the lease ends by itself */
 }
 
+/* What was under way has ended. */
+static void
+say_goodbye(void *arg)
+{
+	struct monitor *m = arg;
+	struct error err;
+
+	loop_timer_set(m->late, GOODBYE_MS);
+	if (!m->serving ||
+	    db_call(m->db, &sql_monitor_goodbye, said_goodbye, m, &err,
+		db_uuid(&m->id)) < 0)
+		loop_stop(m->loop, 0);
+}
+
 static void
 told_to_end(void *arg, int signo)
 {
 	struct monitor *m = arg;
-	struct error err;
 
 	if (m->ending) { /* told twice: at once */
 		loop_stop(m->loop, 128 + signo);
@@ -189,10 +204,7 @@ told_to_end(void *arg, int signo)
 	m->ending = 1;
 	log_info("monitor.ending", I_("signal", signo));
 	loop_timer_set(m->late, GOODBYE_MS);
-	if (!m->serving ||
-	    db_call(m->db, &sql_monitor_goodbye, said_goodbye, m, &err,
-		db_uuid(&m->id)) < 0)
-		loop_stop(m->loop, 0);
+	deliver_drain(m->deliver, say_goodbye, m);
 }
 
 static int
@@ -214,6 +226,9 @@ start(struct monitor *m, struct error *err)
 	m->late = loop_timer_new(m->loop, too_late, m);
 	m->term = loop_signal_start(m->loop, SIGTERM, told_to_end, m);
 	m->interrupt = loop_signal_start(m->loop, SIGINT, told_to_end, m);
+	m->deliver = deliver_new(m, err);
+	if (m->deliver == NULL)
+		return -1;
 	m->db = db_new(m->loop, &db, err);
 	if (m->db == NULL)
 		return -1;
@@ -238,6 +253,7 @@ end(struct monitor *m)
 	loop_timer_free(m->beat);
 	loop_timer_free(m->late);
 	m->judge = judge_free(m->judge);
+	m->deliver = deliver_free(m->deliver);
 	m->loop = loop_free(m->loop);
 	arena_deinit(&m->store);
 }

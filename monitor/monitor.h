@@ -6,6 +6,7 @@
  *
  *     tick -> one statement: lead, fold the counters, measure, keep
  *          -> samples -> rules (pure) -> one transaction of changes
+ *          -> messages about alerts, on their way (monitor/deliver)
  *          -> upkeep in small steps, as the leader only
  *
  * It holds nothing that the database doesn't: any of it can be killed at any
@@ -20,6 +21,11 @@ struct monitor_options {
 	const char *db_url;
 	int64_t interval_ms; /* between two ticks */
 	int64_t lease_ms;    /* of leading, without a word */
+	/* for messages about alerts; each may be NULL */
+	const char *intake_keys; /* under which channels' targets are sealed */
+	const char *http_allow, *ca_file;
+	const char *console_url; /* what links in messages begin with */
+	const char *ping_url;    /* asked every minute: the leader lives */
 };
 
 int monitor_main(const struct monitor_options *options);

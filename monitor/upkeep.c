@@ -12,6 +12,7 @@ static const struct chore {
 	{ &sql_roll_up_metrics, 60000, 1 },
 	{ &sql_metric_days, 3600000, 0 },
 	{ &sql_monitor_partitions, 3600000, 0 },
+	{ &sql_outbox_trim, 3600000, 0 },
 };
 
 static void

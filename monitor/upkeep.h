@@ -8,7 +8,7 @@
 
 struct monitor;
 
-enum { UPKEEP_CHORES = 3 };
+enum { UPKEEP_CHORES = 4 };
 
 struct upkeep {
 	int64_t due_ms[UPKEEP_CHORES]; /* on the loop's clock; 0: at once */

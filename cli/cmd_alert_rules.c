@@ -1,0 +1,219 @@
+/* What to raise an alert about. */
+#include "cli/alert.h"
+#include "cli/commands.h"
+#include "cli/sql.h"
+#include "monitor/rule/cond.h"
+
+#include <string.h>
+
+enum { RANGE_MOST_MS = 3600000 };
+
+static const struct column listed[] = {
+	{ "name", "RULE", COLUMN_TEXT },
+	{ "project", "PROJECT", COLUMN_TEXT },
+	{ "state", "STATE", COLUMN_STATUS },
+	{ "severity", "SEVERITY", COLUMN_TEXT },
+	{ "hold_s", "FOR, s", COLUMN_NUMBER },
+	{ "expr", "CONDITION", COLUMN_TEXT },
+	{ "problem", "PROBLEM", COLUMN_TEXT },
+};
+
+static int
+list(struct session *s, struct error *err)
+{
+	struct out *out = &s->cli->out;
+
+	if (alert_args(s->cli, 0, 0, "list", err) < 0)
+		return -1;
+	if (out->format == OUT_TEXT)
+		out->format = OUT_TABLE;
+	OUT_BEGIN(out, listed);
+	if (SESSION_ROWS(s, &sql_alert_rules, err, alert_scope(s)) < 0)
+		return -1;
+	out_end(out);
+	return EXIT_OK;
+}
+
+static const struct column changed[] = {
+	{ "name", "rule", COLUMN_TEXT },
+	{ "severity", "severity", COLUMN_TEXT },
+	{ "expr", "condition", COLUMN_TEXT },
+	{ "hold_s", "for, s", COLUMN_TEXT },
+	{ "keep_s", "keep firing for, s", COLUMN_TEXT },
+	{ "enabled", "enabled", COLUMN_TEXT },
+};
+
+/* By what the options say; expr NULL: as it is. *record NULL: no such rule. */
+static int
+store(struct session *s, const struct sql *sql, const char *expr,
+    struct json **record, struct error *err)
+{
+	struct cli *cli = s->cli;
+	struct db_param hold, keep, labels;
+	struct cond *cond;
+	struct error why;
+
+	if (expr != NULL &&
+	    cond_parse(&cli->arena, str_of(expr), RANGE_MOST_MS, &cond, &why) <
+		0)
+		return usage(err,
+		    "the condition: %.300s\nsee docs/monitoring.md", why.text);
+	if (alert_duration(cli, "for", 1000, &hold, err) < 0 ||
+	    alert_duration(cli, "keep-firing-for", 1000, &keep, err) < 0 ||
+	    alert_labels(cli, &labels, err) < 0)
+		return -1;
+	return SESSION_RECORD(s, sql, record, err, alert_scope(s),
+	    db_text(cli->args[1]), db_text(expr), hold, keep,
+	    db_text(cli_opt(cli, "severity")), db_text(cli_opt(cli, "summary")),
+	    db_text(cli_opt(cli, "description")),
+	    db_text(cli_opt(cli, "runbook")),
+	    db_text(cli_opt(cli, "inhibited-by")), alert_switch(cli, "enabled"),
+	    labels);
+}
+
+static int
+add(struct session *s, struct error *err)
+{
+	struct cli *cli = s->cli;
+	struct json *record;
+
+	if (alert_args(cli, 2, 2, "add NAME CONDITION", err) < 0)
+		return -1;
+	if (store(s, &sql_alert_rule_add, cli->args[2], &record, err) < 0) {
+		if (strcmp(err->code, "23505") == 0)
+			return fail(err, FAULT_INPUT, "23505",
+			    "rule \"%.63s\" exists already\n"
+			    "change it: meshhook alert rules set %.63s",
+			    cli->args[1], cli->args[1]);
+		if (strcmp(err->code, "23514") == 0)
+			return usage(err,
+			    "\"%.80s\" is no rule's name, or a duration is "
+			    "over a day\na name has letters a-z, digits, - and "
+			    "_, and at most 63",
+			    cli->args[1]);
+		return -1;
+	}
+	OUT_OBJECT(&cli->out, &cli->arena, changed, record);
+	return EXIT_OK;
+}
+
+static int
+unknown(struct session *s, struct error *err)
+{
+	return fail(err, FAULT_INPUT, "PT404",
+	    "no rule \"%.63s\"%s%s\nlist them: meshhook alert rules",
+	    s->cli->args[1], s->slug != NULL ? " in " : " of the installation",
+	    s->slug != NULL ? s->slug : "");
+}
+
+static int
+change(struct session *s, struct error *err)
+{
+	struct cli *cli = s->cli;
+	struct json *record;
+
+	if (alert_args(cli, 1, 2, "set NAME [CONDITION]", err) < 0 ||
+	    store(s, &sql_alert_rule_set, cli->n_args > 2 ? cli->args[2] : NULL,
+		&record, err) < 0)
+		return -1;
+	if (record == NULL)
+		return unknown(s, err);
+	OUT_OBJECT(&cli->out, &cli->arena, changed, record);
+	return EXIT_OK;
+}
+
+static int
+drop(struct session *s, struct error *err)
+{
+	struct rows rows = { 0 };
+	int n;
+
+	if (alert_args(s->cli, 1, 1, "remove NAME", err) < 0 ||
+	    SESSION_QUERY(s, &sql_alert_rule_remove, &rows, err, alert_scope(s),
+		db_text(s->cli->args[1])) < 0)
+		return -1;
+	n = rows.n;
+	rows_deinit(&rows);
+	return n > 0 ? EXIT_OK : unknown(s, err);
+}
+
+static int
+cmd_alert_rules(struct cli *cli, struct error *err)
+{
+	static const char *const words[] = { "list", "add", "set", "remove",
+		NULL };
+	static int (*const fns[])(
+	    struct session *, struct error *) = { list, add, change, drop };
+	struct session s = { 0 };
+	int word = alert_word(cli, words, err), r;
+
+	if (word < 0)
+		return -1;
+	r = alert_open(&s, cli, err);
+	if (r == 0)
+		r = fns[word](&s, err);
+	session_close(&s);
+	return r;
+}
+
+static const struct opt opts[] = {
+	{ .name = "for",
+	    .arg = "DURATION",
+	    .help = "it holds so long before it fires; 0s" },
+	{ .name = "keep-firing-for",
+	    .arg = "DURATION",
+	    .help = "it doesn't hold so long before it resolves; 0s" },
+	{ .name = "severity",
+	    .arg = "SEVERITY",
+	    .choices = "info|warning|critical",
+	    .help = "warning unless given" },
+	{ .name = "summary",
+	    .arg = "TEXT",
+	    .help = "one line; may hold {{ value }}, {{ project }}, {{ rule "
+		    "}}, {{ labels.NAME }}" },
+	{ .name = "description", .arg = "TEXT", .help = "what to do" },
+	{ .name = "runbook", .arg = "URL", .help = "where more is said" },
+	{ .name = "label",
+	    .arg = "NAME=VALUE",
+	    .many = 1,
+	    .help = "for silences and groups; as often as you like" },
+	{ .name = "inhibited-by",
+	    .arg = "RULE",
+	    .many = 1,
+	    .help = "while that one fires, this one is quiet" },
+	{ .name = "enabled",
+	    .arg = "on|off",
+	    .choices = "on|off",
+	    .help = "off: it is not looked at, and its alerts resolve" },
+	ALERT_INSTALLATION,
+	{ .name = NULL },
+};
+static const struct example examples[] = {
+	{ "alert rules", "all of them, and which one fires" },
+	{ "alert rules add leads-late 'oldest_age{queue=\"backlog\"} > 1m' "
+	  "--for 30s --severity critical --project acme",
+	    "of one project, which alone it sees" },
+	{ "alert rules set backlog 'oldest_age{queue=\"backlog\"} > 10m'",
+	    "a default that fits you better" },
+	{ "alert rules set slot-idle --enabled off", "not of interest here" },
+	{ "alert rules remove leads-late --project acme",
+	    "its alerts go with it" },
+	{ NULL, NULL },
+};
+const struct cmd cmd_alert_rules_entry = {
+	.noun = "alert",
+	.verb = "rules",
+	.args = "[list|add NAME CONDITION|set NAME [CONDITION]|remove NAME]",
+	.help = "say what to raise an alert about",
+	.text = "A condition is an expression over metrics, which "
+		"docs/monitoring.md lists with the rules that ship. Rules are "
+		"rows: the monitor that leads takes a change at its next tick. "
+		"Try one before: meshhook alert test.",
+	.opts = opts,
+	.examples = examples,
+	.settings = ALERT_SETTINGS,
+	.formats = OUT_RECORDS,
+	.format = OUT_TEXT,
+	.max_args = 3,
+	.fn = cmd_alert_rules,
+};

@@ -1,0 +1,1 @@
+delete from meshhook.alert_rules where project_id is not distinct from $1::uuid and name = $2 returning name

@@ -1,0 +1,1 @@
+select meshhook_engine.outbox_trim() as done

@@ -1,0 +1,327 @@
+// From a condition that becomes true to the message that a receiver verified, whatever happens to
+// the monitor, the receiver or both on the way.
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { createServer } from "node:http";
+import { after, afterEach, test } from "node:test";
+import pg from "pg";
+import { Webhook } from "standardwebhooks";
+
+const pool = new pg.Pool({ connectionString: process.env.SUPABASE_DB_URL, max: 2 });
+const sql = async (text, ...values) => (await pool.query(text, values)).rows;
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const rounds = Number(process.env.MESHHOOK_TEST_COUNT ?? 100);
+const children = new Set();
+const receivers = new Set();
+
+async function until(what, fn, ms = 15000) {
+  for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) {
+    const value = await fn();
+    if (value) return value;
+  }
+  assert.fail(`not after ${ms} ms: ${what}`);
+}
+
+const env = { ...process.env, MESHHOOK_LOG_FORMAT: "json", MESHHOOK_HTTP_ALLOW: "127.0.0.1/32" };
+for (const name of ["MESHHOOK_PROJECT", "MESHHOOK_TESTPOINT"]) delete env[name];
+
+function monitor(more = {}, ...args) {
+  const child = spawn(process.env.MESHHOOK_BIN, ["monitor", "--interval", "300ms", "--lease", "1s", ...args], {
+    env: { ...env, ...more },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const m = { child, text: "" };
+  child.stderr.on("data", (d) => (m.text += d));
+  m.over = new Promise((resolve) => child.on("exit", (code, signal) => resolve({ code, signal })));
+  m.said = (event) => m.text.includes(`"event":"${event}"`);
+  m.leads = () => m.text.lastIndexOf('"monitor.leads"') > m.text.lastIndexOf('"monitor.standby"');
+  children.add(child);
+  return m;
+}
+const ended = async (m) => {
+  m.child.kill("SIGTERM");
+  const { code } = await m.over;
+  assert.equal(code, 0, m.text);
+};
+
+// meshhook ARGS; fed is its standard input. Its one record, or all of them.
+function meshhook(args, fed = "") {
+  return new Promise((resolve, reject) => {
+    const child = execFile(process.env.MESHHOOK_BIN, args[1] === "unsilence" ? args : [...args, "-o", "json"], { env }, (error, stdout, stderr) => {
+      if (error && error.code !== 1) return reject(new Error(`${args.join(" ")}: ${stderr}`));
+      const records = stdout.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+      resolve({ code: error?.code ?? 0, stderr, records, record: records[0] });
+    });
+    child.stdin.end(fed);
+  });
+}
+
+// Keeps what it was sent; answer(request) says what it answers, 200 unless it does.
+async function receiver(answer = () => {}) {
+  const r = { got: [], answer };
+  const listener = (req, res) => {
+    let body = "";
+    req.on("data", (d) => (body += d));
+    req.on("end", async () => {
+      const one = { method: req.method, url: req.url, headers: req.headers, body, at: Date.now(), ok: false };
+      one.json = body.startsWith("{") ? JSON.parse(body) : undefined;
+      r.got.push(one);
+      const said = (await r.answer(one)) ?? { status: 200 };
+      if (said.reset) return req.socket.destroy();
+      if (said.hang) return;
+      one.ok = said.status < 300;
+      res.writeHead(said.status, said.headers);
+      res.end("receiver");
+    });
+  };
+  const listen = (port) => new Promise((resolve) => {
+    r.server = createServer(listener).listen(port, "127.0.0.1", () => resolve(r.server.address().port));
+  });
+  r.port = await listen(0);
+  r.url = `http://127.0.0.1:${r.port}`;
+  r.down = () => new Promise((resolve) => {
+    r.server.close(resolve);
+    r.server.closeAllConnections();
+  });
+  r.up = () => listen(r.port);
+  receivers.add(r);
+  return r;
+}
+
+let n = 0;
+const name = (what) => `${what}-${process.pid}-${++n}`;
+
+async function channel(r, ...options) {
+  const called = name("hook");
+  const { record } = await meshhook(
+    ["alert", "channel", "add", "webhook", called, "--interval", "0s", "--repeat", "0s", ...options],
+    `${r.url}/hook/very-secret-path`);
+  return { name: called, ...record };
+}
+// A rule that holds as soon as it is there, for whatever this expression is.
+async function rule(expr = 'workers_alive{kind="monitor"} >= 0', ...options) {
+  const called = name("rule");
+  await meshhook(["alert", "rules", "add", called, expr, ...options]);
+  return called;
+}
+const about = (one, rule) => one.json?.data?.alerts?.some((a) => a.rule === rule);
+
+afterEach(async () => {
+  for (const c of children) c.kill("SIGKILL");
+  for (const r of receivers) if (r.server.listening) await r.down();
+  children.clear();
+  receivers.clear();
+  await sql("delete from meshhook.alert_channels");
+  await sql("delete from meshhook.silences");
+  await sql("delete from meshhook.alert_rules where name like 'rule-%'");
+});
+after(() => pool.end());
+
+test("a condition becomes true: a signed webhook comes, and another when it is over", async () => {
+  const r = await receiver();
+  const m = monitor({ MESHHOOK_MONITOR_PING_URL: `${r.url}/ping/uuid` });
+  const { secret } = await channel(r);
+  await until("it leads", m.leads);
+  const since = Date.now();
+  const called = await rule('workers_alive{kind="monitor"} >= 0', "--summary", "it is {{ value }}", "--severity", "critical");
+  const fired = await until("a message", () => r.got.find((one) => about(one, called)));
+  assert.ok(fired.at - since < 5000, `${fired.at - since} ms`);
+  const verified = new Webhook(secret).verify(fired.body, fired.headers);
+  assert.equal(verified.type, "alert.firing");
+  assert.equal(verified.data.again, false);
+  assert.match(verified.data.alerts[0].summary, /^it is \d+$/);
+  await meshhook(["alert", "rules", "set", called, 'workers_alive{kind="monitor"} > 1000000']);
+  const over = await until("its end", () => r.got.find((one) => about(one, called) && one.json.type === "alert.resolved"));
+  new Webhook(secret).verify(over.body, over.headers);
+  assert.notEqual(over.headers["webhook-id"], fired.headers["webhook-id"]);
+  assert.equal(over.json.data.dedup_key, fired.json.data.dedup_key);
+  assert.deepEqual((await meshhook(["alert", "history", "--rule", called])).records.map((h) => h.change), ["resolved", "firing"]);
+  await until("a ping", () => r.got.find((one) => one.method === "GET" && one.url === "/ping/uuid"));
+  await ended(m);
+  assert.equal(r.got.filter((one) => about(one, called)).length, 2, "a message twice");
+});
+
+test("a channel's target is shown nowhere", async () => {
+  const r = await receiver(() => ({ status: 500 }));
+  const m = monitor();
+  const made = await channel(r);
+  const sent = await meshhook(["alert", "send-test", made.name]);
+  assert.equal(sent.code, 1);
+  assert.equal(sent.record.problem, "the receiver answered 500");
+  const shown = JSON.stringify([(await meshhook(["alert", "channel"])).records, (await meshhook(["alert", "messages"])).records,
+    await sql("select * from meshhook.outbox"), await sql("select * from meshhook.alert_channels"),
+    await sql("select * from meshhook_engine.channel_secrets"), await sql("select * from meshhook.audit_log")]);
+  await ended(m);
+  for (const text of [m.text, shown]) assert.doesNotMatch(text, /very-secret-path|whsec_/);
+});
+
+test("send-test says what is the matter", async () => {
+  const r = await receiver();
+  const made = await channel(r);
+  assert.match((await meshhook(["alert", "send-test", "nobody"])).stderr, /no channel "nobody"/);
+  const alone = await meshhook(["alert", "send-test", made.name, "--within", "1s"]);
+  assert.match(alone.stderr, /no monitor leads/);
+  const strict = monitor({ MESHHOOK_HTTP_ALLOW: "" });
+  const blocked = await meshhook(["alert", "send-test", made.name]);
+  assert.equal(blocked.code, 1);
+  await until("given up", async () => (await sql("select 1 from meshhook.outbox where state = 'dead' and problem like '%SSRF%'")).length);
+  assert.equal(r.got.length, 0);
+  await ended(strict);
+  const keyless = monitor({ MESHHOOK_INTAKE_KEY: "" });
+  const keyed = await meshhook(["alert", "send-test", made.name]);
+  assert.match(keyed.record.problem, /MESHHOOK_INTAKE_KEY/);
+  await ended(keyless);
+  await sql("update meshhook.outbox set due_at = now() where state = 'queued'");
+  const m = monitor();
+  await until("it comes once there is a key", () => r.got.length > 0);
+  assert.equal((await meshhook(["alert", "send-test", made.name])).record.state, "sent");
+  r.answer = () => ({ status: 410 });
+  const gone = await meshhook(["alert", "send-test", made.name]);
+  assert.deepEqual([gone.code, gone.record.state, gone.record.answer], [1, "dead", 410]);
+  await ended(m);
+});
+
+// What is left in the outbox, and what came, after the leader died at a point.
+async function killed_at(point) {
+  const r = await receiver();
+  await channel(r);
+  const one = monitor({ MESHHOOK_TESTPOINT: point });
+  await until("one leads", one.leads);
+  const called = await rule();
+  assert.equal((await one.over).signal, "SIGKILL", `${point} was not reached: ${one.text}`);
+  const two = monitor();
+  await until("a message", () => r.got.find((m) => about(m, called)), 30000);
+  await until("all is sent", async () => (await sql("select 1 from meshhook.outbox where state in ('queued', 'sending')")).length === 0, 30000);
+  await sleep(1500);
+  await ended(two);
+  const changes = await sql("select change from meshhook.alert_history where rule = $1", called);
+  assert.deepEqual(changes.map((c) => c.change), ["firing"], "a state change was lost, or came twice");
+  return r.got.filter((m) => about(m, called));
+}
+
+for (const point of ["judge.decided", "judge.recorded", "deliver.taken"])
+  test(`the leader is killed at ${point}: the message comes once`, async () => {
+    const got = await killed_at(point);
+    assert.equal(got.length, 1);
+    // as far as anybody can know, it had been sent
+    assert.equal(got[0].json.data.again, point === "deliver.taken");
+  });
+
+test("the leader is killed before it records what it sent: one repeat, marked", async () => {
+  const got = await killed_at("deliver.answered");
+  assert.deepEqual(got.map((m) => m.json.data.again), [false, true]);
+  assert.equal(got[0].headers["webhook-id"], got[1].headers["webhook-id"]);
+});
+
+test("the leader is stopped beyond its lease while it sends: one repeat, marked", async () => {
+  const r = await receiver();
+  await channel(r);
+  const one = monitor();
+  await until("one leads", one.leads);
+  r.answer = async () => { await sleep(1000); };
+  const called = await rule();
+  await until("it is sending", () => r.got.find((m) => about(m, called)));
+  one.child.kill("SIGSTOP");
+  const two = monitor();
+  await until("the other leads", two.leads);
+  await until("it comes again", () => r.got.filter((m) => about(m, called)).length === 2, 30000);
+  one.child.kill("SIGCONT");
+  await until("it is recorded", async () => (await sql("select 1 from meshhook.outbox where state = 'sent'")).length);
+  await until("the first stands by", () => one.text.includes('"monitor.standby"'));
+  await sleep(1000);
+  const got = r.got.filter((m) => about(m, called));
+  assert.deepEqual(got.map((m) => m.json.data.again), [false, true]);
+  assert.equal(got[0].headers["webhook-id"], got[1].headers["webhook-id"]);
+  await ended(one);
+  await ended(two);
+});
+
+test(`${rounds * 2} messages to receivers that fail in every way: none lost, each group in order`, async (t) => {
+  const groups = 20;
+  const each = (rounds * 2) / groups;
+  let seed = 1;
+  const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+  let hung = 0;
+  const r = await receiver(() => {
+    const dice = random();
+    if (dice < 0.07) return { status: 429, headers: { "retry-after": "1" } };
+    if (dice < 0.14) return { status: 500 };
+    if (dice < 0.21) return { reset: true };
+    if (dice < 0.22 && hung++ < 3) return { hang: true };
+  });
+  const channels = [];
+  for (let i = 0; i < 10; i++) channels.push(await channel(r, "--per-minute", "600"));
+  const m = monitor();
+  await until("it leads", m.leads);
+  const since = Date.now();
+  await sql(`insert into meshhook.outbox (channel_id, group_key, dedup_key, kind, body, fence)
+    select ($1::uuid[])[1 + g % 10], 'group ' || g, 'group ' || g, 'new', jsonb_build_object('status', 'firing', 'kind', 'new',
+      'at', '2026-01-01T00:00:00Z', 'group', '{}'::jsonb, 'more', 0, 'n', i, 'g', g,
+      'alerts', jsonb_build_array(jsonb_build_object('rule', 'many'))), 0
+    from generate_series(1, $3) i, generate_series(1, $2) g order by i, g`, channels.map((c) => c.id), groups, each);
+  await until("some came", () => r.got.length > rounds / 4);
+  await r.down();
+  await sleep(2000);
+  await r.up();
+  await until("all are sent", async () => (await sql("select 1 from meshhook.outbox where state <> 'sent'")).length === 0,
+    60000 + rounds * 4000);
+  t.diagnostic(`${rounds * 2} messages, ${r.got.length} requests, ${Date.now() - since} ms`);
+  await ended(m);
+  for (let g = 1; g <= groups; g++) {
+    const order = r.got.filter((one) => one.ok && one.json.data.g === g).map((one) => one.json.data.n);
+    assert.deepEqual([...new Set(order)], Array.from({ length: each }, (_, i) => i + 1), `group ${g}`);
+    assert.deepEqual(order, order.toSorted((a, b) => a - b), `group ${g} out of order`);
+  }
+});
+
+test("a silence: nothing is sent until it ends", async () => {
+  const r = await receiver();
+  await channel(r);
+  const called = name("rule");
+  const { record } = await meshhook(["alert", "silence", called, "--for", "1h", "--comment", "a test"]);
+  const m = monitor();
+  await meshhook(["alert", "rules", "add", called, 'workers_alive{kind="monitor"} >= 0']);
+  await until("it fires", async () => (await meshhook(["alert", "list"])).records.find((a) => a.rule === called && a.state === "firing"));
+  await sleep(1500);
+  assert.equal(r.got.length, 0);
+  await meshhook(["alert", "unsilence", record.id]);
+  await until("a message", () => r.got.find((one) => about(one, called)));
+  await ended(m);
+});
+
+test("repeats, until somebody acknowledges; the end is told all the same", async () => {
+  const r = await receiver();
+  await channel(r, "--repeat", "1s", "--per-minute", "600");
+  const m = monitor();
+  const called = await rule();
+  await until("repeats", () => r.got.filter((one) => one.json.data.kind === "repeat").length >= 2);
+  const { records } = await meshhook(["alert", "list"]);
+  const { record } = await meshhook(["alert", "ack", records.find((a) => a.rule === called).id, "--note", "on it"]);
+  assert.equal(record.acknowledged, true);
+  await sleep(1000);
+  const before = r.got.length;
+  await sleep(2500);
+  assert.equal(r.got.length, before, "still repeated");
+  await meshhook(["alert", "rules", "set", called, 'workers_alive{kind="monitor"} > 1000000']);
+  await until("its end", () => r.got.find((one) => one.json.type === "alert.resolved"));
+  assert.deepEqual((await meshhook(["alert", "history", "--rule", called])).records.map((h) => h.change),
+    ["resolved", "acknowledged", "firing"]);
+  await ended(m);
+});
+
+test("what belongs together is one message; what another alert speaks for is none", async () => {
+  const r = await receiver();
+  await channel(r);
+  const m = monitor();
+  await until("it leads", m.leads);
+  const louder = await rule('workers_alive{kind="monitor"} >= 0', "--severity", "critical");
+  await until("the louder one", () => r.got.find((one) => about(one, louder)));
+  const quiet = await rule('workers_alive{kind="monitor"} >= 0', "--inhibited-by", louder);
+  const many = await rule("workers_alive >= 0");
+  const one = await until("a group", () => r.got.find((x) => about(x, many)));
+  assert.ok(one.json.data.alerts.length > 1, "not grouped");
+  await sleep(1000);
+  assert.equal(r.got.filter((x) => about(x, quiet)).length, 0, "inhibited, and sent");
+  assert.equal(r.got.filter((x) => about(x, many)).length, 1);
+  await ended(m);
+});
