@@ -138,27 +138,24 @@ comment on table meshhook.outbox is 'Messages about alerts: recorded before they
 comment on column meshhook.outbox.again is 'It may have arrived before: its sender was lost, or heard nothing.';
 comment on column meshhook.outbox.problem is 'Why the last attempt failed; of a dead one, why it was given up.';
 
--- Rules, channels, silences and projects have a version, so that the monitor knows when to read them again.
-create sequence meshhook_engine.alert_config as bigint;
+-- Rules, channels, silences and projects have a version, so that the monitor knows when to read
+-- them again. It moves when a transaction commits, not before: who reads both in one snapshot never
+-- takes old rows for the new version. The lock is held from there to the end of the commit.
+create table meshhook_engine.alert_config (
+  one boolean primary key default true check (one),
+  version bigint not null default 1,
+  moved_by xid8
+);
+comment on table meshhook_engine.alert_config is 'The version of rules, channels, silences and projects: one row.';
+insert into meshhook_engine.alert_config default values;
 create function meshhook_engine.alert_config_changed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-  perform nextval('meshhook_engine.alert_config');
+  update meshhook_engine.alert_config set version = version + 1, moved_by = pg_current_xact_id()
+   where moved_by is distinct from pg_current_xact_id();
   return null;
 end $$;
 comment on function meshhook_engine.alert_config_changed() is 'Trigger: the monitor is to read rules, channels and silences again.';
-do $$
-declare
-  t record;
-begin
-  -- not the columns that the monitor itself writes
-  for t in select * from (values ('alert_rules', ' of name, expr, hold_s, keep_s, severity, labels, summary,'
-      ' description, runbook, inhibited_by, enabled'), ('alert_channels', ''), ('silences', ''),
-      ('projects', ' of slug')) v(name, columns) loop
-    execute format('create trigger config_changed after insert or update%s or delete on meshhook.%I'
-      ' for each statement execute function meshhook_engine.alert_config_changed()', t.columns, t.name);
-  end loop;
-end $$;
 
 -- What is no longer looked at fires no more.
 create function meshhook_engine.rule_disabled() returns trigger
@@ -181,7 +178,7 @@ create trigger rule_disabled after update of enabled on meshhook.alert_rules
 create function meshhook_engine.alert_version() returns bigint
 language sql stable security definer set search_path = ''
 begin atomic
-  select coalesce(pg_sequence_last_value('meshhook_engine.alert_config'::regclass), 0);
+  select version from meshhook_engine.alert_config;
 end;
 comment on function meshhook_engine.alert_version() is 'Grows with every change of rules, channels and silences.';
 
@@ -334,7 +331,6 @@ begin
     select now(), v_alert.project_id, v_alert.id, r.name, 'acknowledged', r.severity, v_alert.labels,
            v_alert.value, v_alert.acked_by
       from meshhook.alert_rules r where r.id = v_alert.rule_id;
-  perform nextval('meshhook_engine.alert_config');
   return true;
 end $$;
 comment on function meshhook_engine.acknowledge(uuid, text) is 'acknowledge_alert for whoever may execute it.';
@@ -429,5 +425,19 @@ begin
     execute format('create trigger audit after insert or update or delete on meshhook.%I'
       ' for each row execute function meshhook_engine.audit()', t);
     execute format('alter table meshhook.%I enable always trigger audit', t);
+  end loop;
+end $$;
+do $$
+declare
+  t record;
+begin
+  -- not the columns that the monitor itself writes
+  for t in select * from (values ('alert_rules', ' of name, expr, hold_s, keep_s, severity, labels, summary,'
+      ' description, runbook, inhibited_by, enabled'), ('alert_channels', ''), ('silences', ''),
+      ('projects', ' of slug'), ('alerts', ' of acked_at')) v(name, columns) loop
+    execute format('create constraint trigger config_changed after %supdate%s%s on meshhook.%I deferrable initially deferred'
+      ' for each row execute function meshhook_engine.alert_config_changed()',
+      case when t.name = 'alerts' then '' else 'insert or ' end, t.columns,
+      case when t.name = 'alerts' then '' else ' or delete' end, t.name);
   end loop;
 end $$;
