@@ -127,7 +127,7 @@ fi
 kill -9 "$(cat "$MESHHOOK_STACK_DIR/api/pid")"
 run scripts/stack start --without gateway; ok $? 'start starts what is missing'
 [ "$(rest "$SUPABASE_ANON_KEY" /auth/v1/health)" = 200 ]; ok $? 'and the api answers again'
-run scripts/stack start --with nonsense; [ $? -eq 1 ] && said 'there are: api gateway worker'; ok $? 'an unknown part is an error that names those there are'
+run scripts/stack start --with nonsense; [ $? -eq 1 ] && said 'there are: api gateway worker monitor'; ok $? 'an unknown part is an error that names those there are'
 
 if compgen -G 'migrations/[0-9]*.sql' >/dev/null; then
 	rm -f "$MESHHOOK_STACK_DIR/migrations.sha256"
