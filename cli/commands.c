@@ -43,6 +43,7 @@ const struct cmd *const commands[] = {
 	&cmd_alert_unsilence_entry,
 	&cmd_alert_history_entry,
 	&cmd_alert_rules_entry,
+	&cmd_alert_test_entry,
 	&cmd_alert_channel_entry,
 	&cmd_alert_send_test_entry,
 	&cmd_alert_messages_entry,

@@ -11,6 +11,7 @@ extern const struct cmd cmd_alert_rules_entry;
 extern const struct cmd cmd_alert_send_test_entry;
 extern const struct cmd cmd_alert_silence_entry;
 extern const struct cmd cmd_alert_silences_entry;
+extern const struct cmd cmd_alert_test_entry;
 extern const struct cmd cmd_alert_unsilence_entry;
 extern const struct cmd cmd_completion_entry;
 extern const struct cmd cmd_doctor_entry;

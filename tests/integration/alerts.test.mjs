@@ -325,3 +325,15 @@ test("what belongs together is one message; what another alert speaks for is non
   assert.equal(r.got.filter((x) => about(x, many)).length, 1);
   await ended(m);
 });
+
+test("alert test says when a rule would have fired on what was measured", async () => {
+  const start = new Date(Math.floor((Date.now() - 3 * 3600e3) / 1000) * 1000);
+  // ready messages: 200 for a minute, then none, by ticks of 5 s
+  await sql(`insert into meshhook.queue_metrics (at, data)
+    select $1::timestamptz + i * interval '5 s', jsonb_build_object('queue_visible', case when i < 12 then 200 else 0 end)
+    from generate_series(0, 23) i`, start);
+  const { records } = await meshhook(["alert", "test", "--condition", "queue_visible > 150", "--for", "20s", "--since", "4h"]);
+  const at = (s) => new Date(start.getTime() + s * 1000).toISOString();
+  assert.deepEqual(records.map((r) => [r.fired_at, r.resolved_at, r.value]), [[at(20), at(60), 200]]);
+  assert.deepEqual((await meshhook(["alert", "test", "--condition", "queue_visible > 150", "--for", "2m", "--since", "4h"])).records, []);
+});
