@@ -3,6 +3,7 @@
 #include "core/list.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "realtime/evlib.h"
 #include "realtime/session.h"
 
 #include <libwebsockets.h>
@@ -481,26 +482,6 @@ realtime_new(struct loop *loop, const struct realtime_options *options,
 	return rt;
 }
 
-static void
-closed_enough(void *arg)
-{
-	loop_stop(arg, 0);
-}
-
-/* As server.c does: in steps, between which its handles close. */
-static void
-lws_end(struct realtime *rt)
-{
-	struct loop_timer *t =
-	    loop_timer_new(rt->loop, closed_enough, rt->loop);
-
-	lws_context_destroy(rt->lws);
-	loop_timer_set(t, 1);
-	loop_run(rt->loop);
-	loop_timer_free(t);
-	lws_context_destroy(rt->lws);
-}
-
 struct realtime *
 realtime_free(struct realtime *rt)
 {
@@ -512,7 +493,7 @@ realtime_free(struct realtime *rt)
 	rt->change = loop_defer_free(rt->change);
 	rt->timer = loop_timer_free(rt->timer);
 	if (rt->lws != NULL)
-		lws_end(rt);
+		evlib_context_end(rt->loop, rt->lws);
 	while ((it = list_pop(&rt->links)) != NULL)
 		link_free(list_entry(it, struct link, all));
 	realtime_session_deinit(&rt->session);

@@ -2,6 +2,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/time.h"
+#include "realtime/evlib.h"
 #include "realtime/server-impl.h"
 
 #include <errno.h>
@@ -287,28 +288,6 @@ listen_stop(struct server *s)
 	s->fd = -1;
 }
 
-static void
-closed_enough(void *arg)
-{
-	struct server *s = arg;
-
-	loop_stop(s->loop, 0);
-}
-
-/* On a loop that isn't its own, libwebsockets' context is destroyed in steps,
- * between which its handles close: all connections, then the rest. */
-static void
-lws_end(struct server *s)
-{
-	struct loop_timer *t = loop_timer_new(s->loop, closed_enough, s);
-
-	lws_context_destroy(s->lws); /* conn_free for each */
-	loop_timer_set(t, 1);
-	loop_run(s->loop);
-	loop_timer_free(t);
-	lws_context_destroy(s->lws);
-}
-
 struct server *
 server_free(struct server *s)
 {
@@ -317,7 +296,7 @@ server_free(struct server *s)
 	listen_stop(s);
 	loop_timer_clear(s->sweep);
 	if (s->lws != NULL)
-		lws_end(s);
+		evlib_context_end(s->loop, s->lws); /* conn_free for each */
 	loop_timer_free(s->retry);
 	loop_timer_free(s->sweep);
 	buf_deinit(&s->out);
