@@ -312,8 +312,9 @@ const struct cmd cmd_alert_channel_entry = {
 		"from the command line: a URL (of pagerduty: the integration "
 		"key), or a JSON object: slack, discord {url}; pagerduty "
 		"{routing_key, url}; alertmanager {url, token}; webhook {url, "
-		"secret}; email {url, from, to}, url smtps://USER:PASSWORD@"
-		"HOST. It is sealed under MESHHOOK_INTAKE_KEY, which the "
+		"secret}; email {url, from, to, starttls}, url "
+		"smtps://USER:PASSWORD@HOST or smtp://. It is sealed under "
+		"MESHHOOK_INTAKE_KEY, which the "
 		"monitor needs, too, and is shown nowhere again.",
 	.opts = channel_opts,
 	.examples = channel_examples,

@@ -5,6 +5,7 @@
  *
  * client.c   the multi handle on the loop, starting, ending, delivering
  * request.c  what may be sent, and one hop of it as options of an easy handle
+ * mail.c     a mail in place of a request
  * response.c what libcurl hands back, and what its result means
  */
 #include <curl/curl.h>
@@ -56,10 +57,17 @@ struct http_call {
 	char *body; /* res.body, growing */
 	size_t body_room;
 	size_t head_bytes;
+	size_t sent; /* of a mail's body */
 	struct http_header headers[KEPT_HEADERS];
 	int delivering, cancelled;
 	char why[CURL_ERROR_SIZE];
 };
+
+/* client.c: a call that isn't begun yet, with what holds for every hop set. */
+struct http_call *call_new(
+    struct http *http, http_done_fn *fn, void *arg, struct error *err);
+void call_begin(struct http_call *call);
+struct http_call *call_free(struct http_call *call); /* NULL */
 
 /* request.c */
 int request_check(const struct http_request *req,

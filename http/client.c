@@ -80,7 +80,7 @@ call_detach(struct http_call *call)
 	call->slist = NULL;
 }
 
-static struct http_call *
+struct http_call *
 call_free(struct http_call *call)
 {
 	list_remove(&call->link);
@@ -422,8 +422,7 @@ easy_setup(struct http_call *call)
 }
 
 struct http_call *
-http_call_start(struct http *http, const struct http_request *req,
-    http_done_fn *fn, void *arg, struct error *err)
+call_new(struct http *http, http_done_fn *fn, void *arg, struct error *err)
 {
 	struct http_call *call;
 
@@ -431,8 +430,6 @@ http_call_start(struct http *http, const struct http_request *req,
 		fail(err, FAULT_RETRY, "DRAINING", "HTTP client is stopping");
 		return NULL;
 	}
-	if (request_check(req, &http->options, err) < 0)
-		return NULL;
 	call = xcalloc(1, sizeof(*call));
 	list_init(&call->link);
 	list_init(&call->stream);
@@ -440,8 +437,7 @@ http_call_start(struct http *http, const struct http_request *req,
 	call->fn = fn;
 	call->arg = arg;
 	arena_init(&call->arena);
-	request_copy(call, req);
-	call->began_us = time_mono_us();
+	call->began_us = call->hop_us = time_mono_us();
 	call->easy =
 	    http->n_idle > 0 ? http->idle[--http->n_idle] : curl_easy_init();
 	if (call->easy == NULL || fault_hit()) {
@@ -449,12 +445,35 @@ http_call_start(struct http *http, const struct http_request *req,
 		return call_free(call);
 	}
 	easy_setup(call);
-	if (hop_locate(call, call->req.url.s, err) < 0 ||
-	    hop_prepare(call, err) < 0)
-		return call_free(call);
+	return call;
+}
+
+void
+call_begin(struct http_call *call)
+{
+	struct http *http = call->http;
+
 	list_append(&http->running, &call->link);
 	http->n_in_flight++;
 	curl_multi_add_handle(http->multi, call->easy);
+}
+
+struct http_call *
+http_call_start(struct http *http, const struct http_request *req,
+    http_done_fn *fn, void *arg, struct error *err)
+{
+	struct http_call *call;
+
+	if (request_check(req, &http->options, err) < 0)
+		return NULL;
+	call = call_new(http, fn, arg, err);
+	if (call == NULL)
+		return NULL;
+	request_copy(call, req);
+	if (hop_locate(call, call->req.url.s, err) < 0 ||
+	    hop_prepare(call, err) < 0)
+		return call_free(call);
+	call_begin(call);
 	return call;
 }
 

@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "core/testpoint.h"
 #include "core/time.h"
+#include "http/mail.h"
 #include "monitor/deliver-impl.h"
 #include "monitor/format/format.h"
 
@@ -84,22 +85,25 @@ answered(void *arg, const struct http_response *res)
 	struct retry_try t;
 	uint64_t random = 0;
 	int64_t after;
-	int maybe;
+	int maybe, is_mail = str_is(it->kind, "email");
 
 	it->call = NULL;
 	it->status = res->status;
 	testpoint("deliver.answered");
-	if (res->status >= 200 && res->status < 300) {
+	if (res->status >= 200 && res->status < 300 &&
+	    (!is_mail || res->outcome == HTTP_ANSWERED)) {
 		item_end(it, "sent", 0, "%s", "");
 		return;
 	}
 	getrandom(&random, sizeof(random), 0);
 	t = http_retry_try(res, (uint32_t)it->attempts, time_wall_ms(), random);
 	t.cause = cause_of(res);
+	if (is_mail && res->status >= 400)
+		t.cause = res->status < 500 ? RETRY_CONNECTION : RETRY_NEVER;
 	after = it->age_ms < GIVE_UP_MS ? retry_next(&p, &t) : RETRY_GIVE_UP;
 	channel_hears(it->channel, &t, loop_now_ms(it->d->m->loop));
 	maybe = res->outcome == HTTP_TIMEOUT || res->outcome == HTTP_BROKEN;
-	if (res->outcome == HTTP_ANSWERED)
+	if (res->outcome == HTTP_ANSWERED || (is_mail && res->status >= 400))
 		item_end(it, after < 0 ? "dead" : "later", after,
 		    "the receiver answered %d", res->status);
 	else
@@ -109,6 +113,13 @@ answered(void *arg, const struct http_response *res)
 				: "later",
 		    after, "no answer: %s (%s)",
 		    http_outcome_name(res->outcome), res->error.code);
+}
+
+static const char *
+message_id(struct item *it)
+{
+	return arena_printf(&it->arena, "msg_%llx_%lld",
+	    (unsigned long long)it->created_ms, (long long)it->id);
 }
 
 /* Standard Webhooks: webhook-id stays the same for a message, however often it
@@ -121,8 +132,7 @@ sign(struct item *it, const struct json *target, struct str body,
 	struct str secret = json_str(json_get(target, "secret")), key;
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned int n = 0;
-	const char *id = arena_printf(a, "msg_%llx_%lld",
-	    (unsigned long long)it->created_ms, (long long)it->id);
+	const char *id = message_id(it);
 	const char *at =
 	    arena_printf(a, "%lld", (long long)(time_wall_ms() / 1000));
 	struct str text =
@@ -185,6 +195,32 @@ start(struct item *it, const struct format_out *out,
 	return it->call != NULL ? 0 : -1;
 }
 
+/* "to" is an address or a list of them; "starttls": false is for a server in
+ * one's own network. */
+static int
+mail_start(struct item *it, const struct json *target,
+    const struct format_out *out, struct error *err)
+{
+	const struct json *to = json_get(target, "to");
+	uint32_t n = json_is(to, JSON_ARRAY) ? to->n : 1;
+	struct str *all = arena_array(&it->arena, n + 1, sizeof(*all));
+	struct mail mail = { .url = out->url,
+		.from = json_str(json_get(target, "from")),
+		.to = all,
+		.n_to = n,
+		.subject = out->subject,
+		.body = out->body,
+		.id = str_of(message_id(it)),
+		.at_ms = it->created_ms,
+		.plain = json_is(json_get(target, "starttls"), JSON_FALSE) };
+
+	all[0] = json_str(to);
+	for (uint32_t i = 0; json_is(to, JSON_ARRAY) && i < n; i++)
+		all[i] = json_str(to->items[i]);
+	it->call = mail_send(it->d->http, &mail, answered, it, err);
+	return it->call != NULL ? 0 : -1;
+}
+
 static int
 try_send(struct item *it, struct error *err)
 {
@@ -203,6 +239,8 @@ try_send(struct item *it, struct error *err)
 	message.body = body;
 	if (format_message(&it->arena, kind, target, &message, &out, err) < 0)
 		return -1;
+	if (strcmp(kind, "email") == 0)
+		return mail_start(it, target, &out, err);
 	if (strcmp(kind, "webhook") == 0) {
 		if (sign(it, target, out.body, headers, err) < 0)
 			return -1;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { createServer } from "node:http";
+import { createServer as tcpServer } from "node:net";
 import { after, afterEach, test } from "node:test";
 import pg from "pg";
 import { Webhook } from "standardwebhooks";
@@ -336,4 +337,63 @@ test("alert test says when a rule would have fired on what was measured", async 
   const at = (s) => new Date(start.getTime() + s * 1000).toISOString();
   assert.deepEqual(records.map((r) => [r.fired_at, r.resolved_at, r.value]), [[at(20), at(60), 200]]);
   assert.deepEqual((await meshhook(["alert", "test", "--condition", "queue_visible > 150", "--for", "2m", "--since", "4h"])).records, []);
+});
+
+// SMTP as far as a client needs it; refuse: a code for RCPT. No TLS.
+async function mailbox() {
+  const box = { mails: [], refuse: 0 };
+  const server = tcpServer((socket) => {
+    let data = null, rest = "";
+    const say = (line) => socket.write(`${line}\r\n`);
+    socket.on("error", () => {});
+    say("220 mail.example.com");
+    socket.on("data", (d) => {
+      rest += d;
+      for (let end; (end = rest.indexOf("\r\n")) >= 0; ) {
+        const line = rest.slice(0, end);
+        rest = rest.slice(end + 2);
+        if (data !== null && line === ".") {
+          box.mails.push(data);
+          data = null;
+          say("250 taken");
+        } else if (data !== null) data += `${line}\n`;
+        else if (/^EHLO/.test(line)) say("250-mail.example.com\r\n250 SIZE 1000000");
+        else if (/^RCPT/.test(line) && box.refuse) say(`${box.refuse} no`);
+        else if (/^DATA/.test(line)) { data = ""; say("354 go on"); }
+        else if (/^QUIT/.test(line)) { say("221 bye"); socket.end(); }
+        else say("250 fine");
+      }
+    });
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  box.url = `smtp://127.0.0.1:${server.address().port}`;
+  box.close = () => new Promise((resolve) => server.close(resolve));
+  return box;
+}
+
+test("mail: by SMTP, refused for good or for now, and never in the clear unless told so", async () => {
+  const box = await mailbox();
+  const m = monitor();
+  const add = (called, more) => meshhook(["alert", "channel", "add", "email", called],
+    JSON.stringify({ url: box.url, from: "meshhook@example.com", to: ["ops@example.com", "more@example.com"], ...more }));
+  await add("mail", { starttls: false });
+  assert.equal((await meshhook(["alert", "send-test", "mail"])).record.state, "sent", m.text);
+  const [head, body] = box.mails[0].split("\n\n");
+  assert.match(head, /^From: MeshHook <meshhook@example.com>$/m);
+  assert.match(head, /^Message-ID: <msg_[0-9a-f]+_\d+@meshhook>$/m);
+  const subject = Buffer.from(head.match(/=\?UTF-8\?B\?(.*)\?=/)[1], "base64").toString();
+  assert.match(subject, /^FIRING: test/);
+  assert.match(Buffer.from(body, "base64").toString(), /A test of channel mail/);
+  box.refuse = 451;
+  assert.deepEqual(await meshhook(["alert", "send-test", "mail"]).then((r) => [r.code, r.record.state, r.record.answer]), [1, "queued", 451]);
+  box.refuse = 0;
+  await until("it comes later", () => box.mails.length === 2);
+  box.refuse = 550;
+  assert.deepEqual(await meshhook(["alert", "send-test", "mail"]).then((r) => [r.record.state, r.record.answer]), ["dead", 550]);
+  box.refuse = 0;
+  await add("strict", {});
+  assert.notEqual((await meshhook(["alert", "send-test", "strict"])).record.state, "sent");
+  assert.equal(box.mails.length, 2, "sent in the clear");
+  await ended(m);
+  await box.close();
 });
