@@ -64,10 +64,10 @@ struct http_call {
 };
 
 /* client.c: a call that isn't begun yet, with what holds for every hop set. */
-struct http_call *call_new(
+struct http_call *http_call_new(
     struct http *http, http_done_fn *fn, void *arg, struct error *err);
-void call_begin(struct http_call *call);
-struct http_call *call_free(struct http_call *call); /* NULL */
+void http_call_begin(struct http_call *call);
+struct http_call *http_call_free(struct http_call *call); /* NULL */
 
 /* request.c */
 int request_check(const struct http_request *req,

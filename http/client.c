@@ -81,7 +81,7 @@ call_detach(struct http_call *call)
 }
 
 struct http_call *
-call_free(struct http_call *call)
+http_call_free(struct http_call *call)
 {
 	list_remove(&call->link);
 	list_remove(&call->stream);
@@ -265,7 +265,7 @@ deliver(void *arg)
 		http->n_in_flight--;
 		call->delivering = 1;
 		call->fn(call->arg, &call->res);
-		call_free(call);
+		http_call_free(call);
 	}
 	drained = http->drained;
 	if (http->n_in_flight > 0 || drained == NULL)
@@ -361,7 +361,7 @@ free_calls(struct list *calls)
 	struct list *l;
 
 	while ((l = list_pop(calls)) != NULL)
-		call_free(list_entry(l, struct http_call, link));
+		http_call_free(list_entry(l, struct http_call, link));
 }
 
 struct http *
@@ -422,7 +422,7 @@ easy_setup(struct http_call *call)
 }
 
 struct http_call *
-call_new(struct http *http, http_done_fn *fn, void *arg, struct error *err)
+http_call_new(struct http *http, http_done_fn *fn, void *arg, struct error *err)
 {
 	struct http_call *call;
 
@@ -442,14 +442,14 @@ call_new(struct http *http, http_done_fn *fn, void *arg, struct error *err)
 	    http->n_idle > 0 ? http->idle[--http->n_idle] : curl_easy_init();
 	if (call->easy == NULL || fault_hit()) {
 		fail(err, FAULT_RETRY, "CURL", "libcurl gives no handle");
-		return call_free(call);
+		return http_call_free(call);
 	}
 	easy_setup(call);
 	return call;
 }
 
 void
-call_begin(struct http_call *call)
+http_call_begin(struct http_call *call)
 {
 	struct http *http = call->http;
 
@@ -466,14 +466,14 @@ http_call_start(struct http *http, const struct http_request *req,
 
 	if (request_check(req, &http->options, err) < 0)
 		return NULL;
-	call = call_new(http, fn, arg, err);
+	call = http_call_new(http, fn, arg, err);
 	if (call == NULL)
 		return NULL;
 	request_copy(call, req);
 	if (hop_locate(call, call->req.url.s, err) < 0 ||
 	    hop_prepare(call, err) < 0)
-		return call_free(call);
-	call_begin(call);
+		return http_call_free(call);
+	http_call_begin(call);
 	return call;
 }
 
@@ -492,7 +492,7 @@ http_call_cancel(struct http_call *call)
 	http->n_in_flight--;
 	if (http->draining)
 		loop_defer_call(http->deliver);
-	return call_free(call);
+	return http_call_free(call);
 }
 
 uint32_t

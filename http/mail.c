@@ -193,17 +193,17 @@ mail_send(struct http *http, const struct mail *mail, http_done_fn *fn,
 
 	if (check(mail, err) < 0)
 		return NULL;
-	call = call_new(http, fn, arg, err);
+	call = http_call_new(http, fn, arg, err);
 	if (call == NULL)
 		return NULL;
 	call->url = arena_strndup(&call->arena, mail->url.s, mail->url.n);
 	if (locate(call, call->url, err) < 0)
-		return call_free(call);
+		return http_call_free(call);
 	buf_init(&message);
 	message_write(&message, mail);
 	call->req.body = arena_str(&call->arena, buf_str(&message));
 	buf_deinit(&message);
 	prepare(call, mail);
-	call_begin(call);
+	http_call_begin(call);
 	return call;
 }
