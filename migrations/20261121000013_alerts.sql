@@ -87,7 +87,7 @@ create table meshhook.alert_channels (
   target text not null,
   min_severity text not null default 'warning' check (min_severity in ('info', 'warning', 'critical')),
   group_by text[] not null default '{rule}' check (cardinality(group_by) <= 4),
-  wait_ms int not null default 500 check (wait_ms between 0 and 3600000),
+  wait_ms int not null default 0 check (wait_ms between 0 and 3600000),
   interval_ms int not null default 60000 check (interval_ms between 0 and 86400000),
   repeat_ms int not null default 14400000 check (repeat_ms between 0 and 604800000),
   per_minute int not null default 30 check (per_minute between 1 and 600),
