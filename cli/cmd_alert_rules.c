@@ -110,7 +110,7 @@ static int
 change(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
-	struct json *record;
+	struct json *record = NULL;
 
 	if (alert_args(cli, 1, 2, "set NAME [CONDITION]", err) < 0 ||
 	    store(s, &sql_alert_rule_set, cli->n_args > 2 ? cli->args[2] : NULL,
