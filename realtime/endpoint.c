@@ -9,7 +9,7 @@
 
 enum {
 	BUCKETS = 4096,
-	DOUBT_MS = 1000,
+	DOUBT_MS = 100,
 	LOADS_MAX = 256, /* at once: names that don't exist are cheap to send */
 };
 
