@@ -1,7 +1,7 @@
 #pragma once
 /* What commands about endpoints share: schemes and sealed secrets. */
 #include "cli/session.h"
-#include "realtime/signature.h"
+#include "realtime/intake/signature.h"
 
 /* --scheme and --scheme-option as the JSON that the database keeps, and as the
  * gateway reads it. */

@@ -11,8 +11,8 @@
 #include "cli/remote.h"
 #include "core/mem.h"
 #include "core/time.h"
-#include "realtime/cursor.h"
-#include "realtime/sse-client.h"
+#include "realtime/wire/cursor.h"
+#include "realtime/follow/sse-client.h"
 
 #include <stdio.h>
 #include <stdlib.h>

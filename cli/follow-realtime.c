@@ -7,7 +7,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/time.h"
-#include "realtime/client.h"
+#include "realtime/follow/client.h"
 
 #include <stdio.h>
 #include <stdlib.h>

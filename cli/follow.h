@@ -16,7 +16,7 @@
  */
 #include "cli/channel.h"
 #include "cli/session.h"
-#include "realtime/merge.h" /* struct line */
+#include "realtime/follow/merge.h" /* struct line */
 
 enum gap_reason {
 	GAP_EXPIRED, /* retention, or a purge, took them */

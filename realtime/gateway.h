@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "core/arena.h"
-#include "realtime/local.h"
+#include "realtime/local/local.h"
 
 struct gateway_options {
 	const char *db_url;

@@ -8,8 +8,8 @@
  * None of it names a tenant.
  */
 #include "core/metrics.h"
-#include "realtime/hub.h"
-#include "realtime/identity.h"
+#include "realtime/stream/hub.h"
+#include "realtime/identity/identity.h"
 
 struct stats;
 

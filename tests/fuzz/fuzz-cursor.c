@@ -1,5 +1,5 @@
 /* A cursor that is read is written as the same text. */
-#include "realtime/cursor.h"
+#include "realtime/wire/cursor.h"
 #include "tests/fuzz/fuzz.h"
 
 int

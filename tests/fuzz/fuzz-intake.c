@@ -5,8 +5,8 @@
  */
 #include <string.h>
 
-#include "realtime/http1.h"
-#include "realtime/signature.h"
+#include "realtime/wire/http1.h"
+#include "realtime/intake/signature.h"
 #include "tests/fuzz/fuzz.h"
 
 static void

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "realtime/phoenix.h"
+#include "realtime/wire/phoenix.h"
 #include "tests/fuzz/fuzz.h"
 
 static void

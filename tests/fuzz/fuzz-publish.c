@@ -6,7 +6,7 @@
 
 #include "core/json.h"
 #include "core/utf8.h"
-#include "realtime/lines.h"
+#include "realtime/lines/lines.h"
 #include "tests/fuzz/fuzz.h"
 
 static const struct lines_scope scope = { .project = { { 7 } },

@@ -1,6 +1,6 @@
 /* However a stream is cut, it holds the same events. The first byte says how. */
 #include "core/buf.h"
-#include "realtime/sse-client.h"
+#include "realtime/follow/sse-client.h"
 #include "tests/fuzz/fuzz.h"
 
 static void

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hold the gateway against docs/openapi.yaml.
 
-Every route in realtime/*.c is documented and every documented one is routed.
+Every route in realtime/ is documented and every documented one is routed.
 Every documented answer is really asked for, and what comes is held against its
 status, content type, required headers and schema; any other status is refused.
 What can't be made to happen here is in ELSEWHERE, with the test that does.
@@ -181,7 +181,7 @@ def ask(gateway, method, path, want, token=None, headers=None, body=None):
 
 def routes():
     found = set()
-    for file in (ROOT / 'realtime').glob('*.c'):
+    for file in (ROOT / 'realtime').rglob('*.c'):
         if file.name.startswith('test-'):
             continue
         for method, pattern in re.findall(
