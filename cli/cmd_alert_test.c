@@ -37,7 +37,9 @@ label_name(struct str metric, struct str value)
 	static const struct {
 		const char *metric, *label;
 	} of[] = { { "oldest_age", "queue" }, { "workers_alive", "kind" },
-		{ "runs_ended_total", "status" }, { "slot_idle", "slot" },
+		{ "runs_ended_total", "status" },
+		{ "reconciled_total", "counter" },
+		{ "upkeep_failing", "chore" }, { "slot_idle", "slot" },
 		{ "xmin_age", NULL }, { "xmin_age_seconds", NULL } };
 
 	for (size_t i = 0; i < NELEM(of); i++) {

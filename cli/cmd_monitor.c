@@ -17,6 +17,9 @@ cmd_monitor(struct cli *cli, struct error *err)
 	    .ca_file = config_text(c, SETTING_HTTP_CA_FILE),
 	    .console_url = config_text(c, SETTING_CONSOLE_URL),
 	    .ping_url = config_text(c, SETTING_MONITOR_PING_URL),
+	    .archive = config_text(c, SETTING_ARCHIVE),
+	    .supabase_url = config_text(c, SETTING_SUPABASE_URL),
+	    .storage_key = config_text(c, SETTING_STORAGE_KEY),
 	});
 }
 
@@ -36,7 +39,10 @@ const struct cmd cmd_monitor_entry = {
 		"one statement, whose cost doesn't grow with the queue. The "
 		"leader judges what it measured by the alert rules, and sends "
 		"messages about alerts to the channels (meshhook alert), for "
-		"which it needs MESHHOOK_INTAKE_KEY.",
+		"which it needs MESHHOOK_INTAKE_KEY. It also sees to the rest: "
+		"partitions ahead, counters held against what they count, and, "
+		"where meshhook retention says so, old months archived and "
+		"dropped.",
 	.examples = examples,
 	.settings = SETTING_G_MONITOR | SETTING_G_LOG,
 	.max_args = 0,

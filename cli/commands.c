@@ -47,6 +47,8 @@ const struct cmd *const commands[] = {
 	&cmd_alert_channel_entry,
 	&cmd_alert_send_test_entry,
 	&cmd_alert_messages_entry,
+	&cmd_alert_resend_entry,
+	&cmd_retention_entry,
 	&cmd_doctor_entry,
 	&cmd_recover_entry,
 	&cmd_completion_entry,

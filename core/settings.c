@@ -181,6 +181,18 @@ const struct setting settings[N_SETTINGS] = {
 		.help = "asked every minute while the monitor works, as "
 			"Healthchecks.io wants it; who misses it alarms",
 	},
+	[SETTING_ARCHIVE] = {
+		.env = "MESHHOOK_ARCHIVE", .flag = "archive",
+		.type = SETTING_TEXT, .groups = SETTING_G_MONITOR,
+		.help = "where months of the record go before they are dropped: "
+			"a folder, or supabase://BUCKET/PREFIX",
+	},
+	[SETTING_STORAGE_KEY] = {
+		.env = "MESHHOOK_STORAGE_KEY", .type = SETTING_TEXT,
+		.groups = SETTING_G_MONITOR, .secret = 1,
+		.help = "for an archive in Supabase Storage: a secret key of the "
+			"project (or its service_role key)",
+	},
 	[SETTING_CONSOLE_URL] = {
 		.env = "MESHHOOK_CONSOLE_URL", .type = SETTING_TEXT,
 		.groups = SETTING_G_MONITOR,
@@ -263,8 +275,8 @@ const struct setting settings[N_SETTINGS] = {
 	},
 	[SETTING_SUPABASE_URL] = {
 		.env = "MESHHOOK_SUPABASE_URL", .alias = "SUPABASE_URL",
-		.flag = "supabase-url",
-		.type = SETTING_TEXT, .groups = SETTING_G_REMOTE,
+		.flag = "supabase-url", .type = SETTING_TEXT,
+		.groups = SETTING_G_REMOTE | SETTING_G_MONITOR,
 		.preset = "http://127.0.0.1:54321",
 		.help = "the Supabase project: https://abc.supabase.co",
 	},

@@ -196,6 +196,58 @@ $$;
 comment on function meshhook_engine.check_live() is
   'doctor: lines can be broadcast to Realtime, and members may listen.';
 
+create function meshhook_engine.check_maintenance(out ok boolean, out detail text)
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  late text := (select string_agg(c.name, ', ' order by c.name) from meshhook_engine.chores c
+    where c.done_at < now() - interval '3 hours');
+begin
+  select false, string_agg(c.name || ': ' || c.problem, '; ' order by c.name) into ok, detail
+    from meshhook_engine.chores c where c.problem is not null;
+  if detail is not null then
+    return;
+  end if;
+  ok := late is null;
+  detail := coalesce('not for three hours: ' || late, 'the monitor''s chores are done');
+  if not exists (select from meshhook_engine.leader l where l.until > now()) then
+    ok := null;
+    detail := 'no monitor leads, so nobody does them';
+  end if;
+end
+$$;
+comment on function meshhook_engine.check_maintenance() is 'doctor: the monitor that leads does its chores.';
+
+create function meshhook_engine.check_retention(out ok boolean, out detail text)
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  r record;
+  month date := (select min(m) from meshhook_engine.expired_months() m);
+  run uuid;
+begin
+  select x.* into r from meshhook_engine.retention x;
+  ok := true;
+  detail := coalesce(r.months || ' months are kept', 'all is kept');
+  if month is null then
+    return;
+  end if;
+  select false, string_agg(a.name || ': ' || a.problem, '; ' order by a.name) into ok, detail
+    from meshhook_engine.archives a where a.dropped_at is null and a.problem is not null;
+  if detail is not null then
+    return;
+  end if;
+  select x.id into run from meshhook.runs x where x.status = 'running' and x.id <
+    meshhook_engine.uuid7_floor((month + interval '1 month') at time zone 'UTC') order by x.id limit 1;
+  ok := case when run is null then not r.archive
+    or exists (select from meshhook_engine.archives a where a.dropped_at is null) end;
+  detail := format('%s is over its time and %s', to_char(month, 'YYYY-MM'), case
+    when run is not null then 'stays: run ' || run || ' has not ended'
+    when not ok then 'stays: no monitor has an archive for it'
+    when r.archive then 'is being archived' else 'is about to be dropped' end);
+end
+$$;
+comment on function meshhook_engine.check_retention() is
+  'doctor: months that are over their time are archived and dropped.';
+
 create function meshhook_engine.doctor()
 returns table (name text, ok boolean, detail text, mend text)
 language sql stable security definer set search_path = ''
@@ -221,6 +273,10 @@ begin atomic
     from meshhook_engine.check_admission() c
   union all select 'upkeep', c.*, 'start a worker'
     from meshhook_engine.check_upkeep() c
+  union all select 'maintenance', c.*, 'start a monitor: meshhook monitor; what fails is said here and in its log'
+    from meshhook_engine.check_maintenance() c
+  union all select 'retention', c.*, 'mend what it says, give the monitors MESHHOOK_ARCHIVE, or change it: meshhook retention'
+    from meshhook_engine.check_retention() c
   union all select 'live', c.*, 'supabase db push; the day''s partition is made when a client connects to Realtime'
     from meshhook_engine.check_live() c;
 end;

@@ -224,8 +224,8 @@ language sql stable set search_path = '' as $$
     from c where c.metric in ('run.succeeded', 'run.failed', 'run.cancelled')
   union all
   select 'runs_running', c.project_id, null, null,
-         greatest(sum(case c.metric when 'run.started' then c.value else -c.value end), 0)::float8
-    from c where c.metric in ('run.started', 'run.succeeded', 'run.failed', 'run.cancelled') group by 2
+         greatest(sum(case when c.metric in ('run.started', 'run.mended') then c.value else -c.value end), 0)::float8
+    from c where c.metric in ('run.started', 'run.mended', 'run.succeeded', 'run.failed', 'run.cancelled') group by 2
 $$;
 comment on function meshhook_engine.probe_projects is
   'Metrics by project, from counters and the first entry of its backlog. At most 500 projects, those with the newest news.';
@@ -332,7 +332,9 @@ begin
             from meshhook_engine.probe_projects(v_now) p
           union all
           select d.metric, null, d.label, d.label_value, d.value
-            from meshhook_engine.probe_database(v_now) d) x
+            from meshhook_engine.probe_database(v_now) d
+          union all
+          select k.metric, null, k.label, k.label_value, k.value from meshhook_engine.probe_keep() k) x
    where x.value is not null;
   insert into meshhook.queue_metrics (at, project_id, data)
     select v_now, y.project, jsonb_object_agg(y.metric, y.value)

@@ -128,6 +128,7 @@ create table meshhook.outbox (
   due_at timestamptz not null default now(),
   created_at timestamptz not null default now(),
   ended_at timestamptz,
+  resent_at timestamptz,
   status int,
   problem text
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
@@ -136,6 +137,7 @@ create index outbox_group on meshhook.outbox (channel_id, group_key, id) where s
 create index outbox_ended on meshhook.outbox (ended_at) where ended_at is not null;
 comment on table meshhook.outbox is 'Messages about alerts: recorded before they are sent; those of a group go in their order.';
 comment on column meshhook.outbox.again is 'It may have arrived before: its sender was lost, or heard nothing.';
+comment on column meshhook.outbox.resent_at is 'When it was last queued again after it had been given up; it is tried anew from then.';
 comment on column meshhook.outbox.problem is 'Why the last attempt failed; of a dead one, why it was given up.';
 
 -- Rules, channels, silences and projects have a version, so that the monitor knows when to read
@@ -281,7 +283,7 @@ begin
      where o.id = due.id and c.id = o.channel_id and s.channel_id = c.id
     returning o.id, o.channel_id, c.project_id, o.group_key, o.dedup_key, o.kind, o.body, o.attempts,
               o.again, o.created_at,
-              (extract(epoch from clock_timestamp() - o.created_at) * 1000)::bigint,
+              (extract(epoch from clock_timestamp() - coalesce(o.resent_at, o.created_at)) * 1000)::bigint,
               c.kind, s.sealed, c.per_minute;
 end $$;
 comment on function meshhook_engine.outbox_take is
@@ -316,6 +318,34 @@ end $$;
 comment on function meshhook_engine.outbox_trim() is 'Forget messages that ended over 30 days ago, up to 1,000.';
 
 -- What people do ------------------------------------------------------------------------------
+
+-- A message tells of all of its group, so one that a later message of the group overtook stays where
+-- it is: it would say what no longer holds.
+create function meshhook_engine.resend(p_message bigint, p_channel uuid)
+returns table (message bigint, outcome text)
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform from meshhook.outbox o where o.state = 'dead' and (o.id = p_message or o.channel_id = p_channel)
+    order by o.id for no key update;
+  return query
+    with dead as (
+      select o.id, exists (select from meshhook.outbox l where l.channel_id = o.channel_id
+               and l.group_key = o.group_key and l.id > o.id and l.state = 'sent') as overtaken
+        from meshhook.outbox o where o.state = 'dead' and (o.id = p_message or o.channel_id = p_channel)),
+    queued as (
+      update meshhook.outbox o set state = 'queued', attempts = 0, due_at = clock_timestamp(),
+             resent_at = clock_timestamp(), ended_at = null
+        from dead d where o.id = d.id and not d.overtaken
+      returning o.id, o.project_id, o.channel_id, o.group_key, o.problem),
+    noted as (
+      insert into meshhook.audit_log (project_id, actor, action, subject, detail)
+        select q.project_id, meshhook_engine.actor(), 'alert.resend', q.id::text,
+               jsonb_build_object('channel', q.channel_id, 'group', q.group_key, 'problem', q.problem)
+          from queued q order by q.id)
+    select d.id, case when d.overtaken then 'overtaken' else 'queued' end from dead d order by d.id;
+end $$;
+comment on function meshhook_engine.resend(bigint, uuid) is
+  'Queue a message that was given up again, or all of a channel''s, in their order. overtaken: a later one of its group has arrived, so it stays.';
 
 create function meshhook_engine.acknowledge(p_alert uuid, p_note text) returns boolean
 language plpgsql security definer set search_path = '' as $$

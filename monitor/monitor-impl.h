@@ -2,6 +2,7 @@
 /* What the parts of the monitor share. */
 #include "core/loop.h"
 #include "core/uuid.h"
+#include "monitor/archive.h"
 #include "monitor/deliver.h"
 #include "monitor/judge.h"
 #include "monitor/monitor.h"
@@ -28,6 +29,7 @@ struct monitor {
 	struct judge *judge;
 	struct deliver *deliver;
 	struct upkeep upkeep;
+	struct archive *archive; /* NULL: none is configured */
 };
 
 /* A tick's answer came. 1: its samples are no news. samples.c */

@@ -7,7 +7,6 @@
 #include "supabase/client/schema.h"
 
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -50,6 +49,7 @@ reign(struct monitor *m, int64_t fence)
 		return;
 	m->fence = fence;
 	deliver_reset(m->deliver);
+	archive_reset(m->archive);
 	if (fence == 0) {
 		log_info("monitor.standby");
 		return;
@@ -57,7 +57,7 @@ reign(struct monitor *m, int64_t fence)
 	log_info("monitor.leads", I_("fence", fence));
 	samples_reset(m);
 	judge_reset(m->judge);
-	memset(&m->upkeep.due_ms, 0, sizeof(m->upkeep.due_ms));
+	upkeep_reset(m);
 }
 
 static void
@@ -80,6 +80,7 @@ ticked(void *arg, struct rows *rows, const struct error *err)
 		judge_tick(m->judge, rows_int(rows, 0, "config"));
 	deliver_tick(m->deliver);
 	upkeep_step(m);
+	archive_step(m->archive);
 }
 
 /* One at a time: a database that is slow is not asked more often. */
@@ -229,6 +230,9 @@ start(struct monitor *m, struct error *err)
 	m->deliver = deliver_new(m, err);
 	if (m->deliver == NULL)
 		return -1;
+	upkeep_begin(m);
+	if (m->o->archive != NULL && (m->archive = archive_new(m, err)) == NULL)
+		return -1;
 	m->db = db_new(m->loop, &db, err);
 	if (m->db == NULL)
 		return -1;
@@ -254,6 +258,8 @@ end(struct monitor *m)
 	loop_timer_free(m->late);
 	m->judge = judge_free(m->judge);
 	m->deliver = deliver_free(m->deliver);
+	m->archive = archive_free(m->archive);
+	upkeep_end(m);
 	m->loop = loop_free(m->loop);
 	arena_deinit(&m->store);
 }

@@ -26,6 +26,8 @@ struct monitor_options {
 	const char *http_allow, *ca_file;
 	const char *console_url; /* what links in messages begin with */
 	const char *ping_url;    /* asked every minute: the leader lives */
+	const char *archive;     /* where months go before they are dropped */
+	const char *supabase_url, *storage_key; /* of an archive in Storage */
 };
 
 int monitor_main(const struct monitor_options *options);

@@ -1,53 +1,111 @@
 #include "monitor/upkeep.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/time.h"
 #include "monitor/monitor-impl.h"
 #include "monitor/monitor-sql.h"
 
+#include <string.h>
+
+enum {
+	MINUTE_MS = 60000,
+	HOUR_MS = 3600000,
+	STEP_MS = 50,
+	REST_MS = 100, /* between two steps, or longer: */
+	REST_TIMES = 4,
+};
+
 static const struct chore {
-	const struct sql *sql;
+	const char *name;
 	int64_t every_ms;
-	int fenced;
 } chores[UPKEEP_CHORES] = {
-	{ &sql_roll_up_metrics, 60000, 1 },
-	{ &sql_metric_days, 3600000, 0 },
-	{ &sql_monitor_partitions, 3600000, 0 },
-	{ &sql_outbox_trim, 3600000, 0 },
+	[UPKEEP_MINUTES] = { "minutes", MINUTE_MS },
+	[UPKEEP_DAYS] = { "days", HOUR_MS },
+	[UPKEEP_PARTITIONS] = { "partitions", HOUR_MS },
+	[UPKEEP_MESSAGES] = { "messages", HOUR_MS },
+	[UPKEEP_WORKERS] = { "workers", HOUR_MS },
+	[UPKEEP_QUEUES] = { "queues", HOUR_MS },
+	[UPKEEP_COUNTERS] = { "counters", HOUR_MS },
+	[UPKEEP_RETENTION] = { "retention", MINUTE_MS },
 };
 
 static void
-done(void *arg, struct rows *rows, const struct error *err)
+stepped(void *arg, struct rows *rows, const struct error *err)
 {
 	struct monitor *m = arg;
+	struct upkeep *u = &m->upkeep;
+	const char *name = chores[u->chore].name;
+	int64_t took = time_mono_ms() - u->begun_ms;
 
-	m->upkeep.busy = 0;
-	if (err != NULL && err->fault != FAULT_RETRY)
-		log_warn("upkeep.failed", E_(err));
-	else if (rows != NULL && rows->n > 0 && rows_int(rows, 0, "done") > 0)
-		log_debug("upkeep.done", I_("n", rows_int(rows, 0, "done")));
+	u->busy = 0;
+	if (err != NULL) {
+		if (err->fault != FAULT_RETRY)
+			log_warn("upkeep.failed", S_("chore", name), E_(err));
+		return;
+	}
+	if (rows_int(rows, 0, "done") < 0)
+		log_warn("upkeep.failed", S_("chore", name));
+	else if (rows_int(rows, 0, "done") > 0)
+		log_debug("upkeep.done", S_("chore", name),
+		    I_("n", rows_int(rows, 0, "done")), I_("ms", took));
+	if (rows_bool(rows, 0, "more"))
+		u->due_ms[u->chore] = 0;
+	loop_timer_set(u->timer,
+	    took * REST_TIMES > REST_MS ? took * REST_TIMES : REST_MS);
 }
 
+/* Those that come first in the list go first, as each is due seldom. */
 void
 upkeep_step(struct monitor *m)
 {
 	struct upkeep *u = &m->upkeep;
 	int64_t now = loop_now_ms(m->loop);
 	struct error err;
-	int r;
 
-	for (size_t i = 0; i < NELEM(chores) && !u->busy; i++) {
-		const struct chore *c = &chores[i];
-
+	if (u->busy || m->fence == 0 || !m->serving || m->ending)
+		return;
+	for (int i = 0; i < UPKEEP_CHORES; i++) {
 		if (u->due_ms[i] > now)
 			continue;
-		if (c->fenced)
-			r = db_call(
-			    m->db, c->sql, done, m, &err, db_int8(m->fence));
-		else
-			r = db_call(m->db, c->sql, done, m, &err);
-		if (r < 0)
-			return;
-		u->busy = 1;
-		u->due_ms[i] = now + c->every_ms;
+		u->chore = (enum upkeep_chore)i;
+		u->begun_ms = time_mono_ms();
+		u->busy = db_call(m->db, &sql_upkeep, stepped, m, &err,
+			      db_int8(m->fence), db_text(chores[i].name),
+			      db_int4(STEP_MS)) == 0;
+		if (u->busy)
+			u->due_ms[i] = now + chores[i].every_ms;
+		return;
 	}
+}
+
+void
+upkeep_due(struct monitor *m, enum upkeep_chore chore)
+{
+	m->upkeep.due_ms[chore] = 0;
+	upkeep_step(m);
+}
+
+static void
+rested(void *arg)
+{
+	upkeep_step(arg);
+}
+
+void
+upkeep_begin(struct monitor *m)
+{
+	m->upkeep.timer = loop_timer_new(m->loop, rested, m);
+}
+
+void
+upkeep_end(struct monitor *m)
+{
+	if (m->upkeep.timer != NULL)
+		m->upkeep.timer = loop_timer_free(m->upkeep.timer);
+}
+
+void
+upkeep_reset(struct monitor *m)
+{
+	memset(&m->upkeep.due_ms, 0, sizeof(m->upkeep.due_ms));
 }

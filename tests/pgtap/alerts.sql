@@ -63,6 +63,26 @@ select is(meshhook_engine.outbox_trim(), 1, 'what ended long ago is forgotten');
 delete from meshhook.alert_channels where name = 'one';
 select is((select count(*) from meshhook.outbox o join c on c.id = o.channel_id), 0::bigint, 'a channel''s messages go with it');
 
+-- Given up, and sent again -----------------------------------------------------------------------
+
+select pg_temp.put('two', 'x'), pg_temp.put('two', 'x'), pg_temp.put('two', 'y');
+update meshhook.outbox set state = 'dead', attempts = 9, ended_at = now(), created_at = now() - interval '3 days', problem = 'why'
+ where group_key in ('x', 'y');
+create function pg_temp.resend() returns text language sql as $$
+  select string_agg(o.group_key || ' ' || r.outcome, ', ' order by r.message)
+    from meshhook_engine.resend(null, (select id from c where name = 'two')) r join meshhook.outbox o on o.id = r.message $$;
+select is(pg_temp.resend(), 'x queued, x queued, y queued', 'all of a channel''s');
+select is((select string_agg(concat_ws(' ', subject = o.id::text, detail ->> 'group', detail ->> 'problem'), ', ' order by a.id)
+  from meshhook.audit_log a join meshhook.outbox o on o.id::text = a.subject where action = 'alert.resend'), 't x why, t x why, t y why', 'audited');
+select is(pg_temp.resend(), null, 'once');
+select is((select string_agg(concat_ws(' ', t.group_key, t.attempts, t.age_ms < 60000), ', ' order by t.id)
+  from meshhook_engine.outbox_take(21, 100, '1 minute') t where t.group_key in ('x', 'y')), 'x 1 t, y 1 t', 'in their order, with all the time that a new one has');
+select pg_temp.done('x', 'dead', 21), pg_temp.done('y', 'dead', 21);
+update meshhook.outbox set state = 'sent', ended_at = now() where group_key = 'x' and state = 'queued';
+select is(pg_temp.resend(), 'x overtaken, y queued', 'not what a later one of its group has overtaken');
+select is((select string_agg(r.outcome, ', ') from meshhook.outbox o, meshhook_engine.resend(o.id, null) r
+  where o.group_key = 'x' and o.state = 'dead'), 'overtaken', 'not by its number either');
+
 -- The version moves with what the monitor reads --------------------------------------------------
 
 create function pg_temp.moves(statement_ text) returns boolean language plpgsql as $$

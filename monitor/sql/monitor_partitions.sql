@@ -1,1 +1,0 @@
-select meshhook_engine.ensure_partitions() as done

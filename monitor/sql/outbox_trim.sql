@@ -1,1 +1,0 @@
-select meshhook_engine.outbox_trim() as done
