@@ -1,4 +1,6 @@
 #include "cli/endpoint.h"
+#include "core/base64.h"
+#include "core/hex.h"
 #include "supabase/client/vault.h"
 
 #include <string.h>
@@ -70,10 +72,7 @@ secret_make(struct arena *a, const struct signature_scheme *scheme,
 
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		return fail(err, FAULT_RETRY, "RANDOM", "no random bytes");
-	for (size_t i = 0; i < sizeof(bytes); i++) {
-		text[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
-		text[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
-	}
+	hex_put(text, bytes, sizeof(bytes));
 	if (scheme->key == SIGNATURE_KEY_BASE64)
 		text = arena_printf(a, "%s%s",
 		    scheme->type == SIGNATURE_STANDARD ? "whsec_" : "",

@@ -12,6 +12,7 @@
  * when the error is set.
  */
 #include "core/json-impl.h"
+#include "core/hex.h"
 #include "core/utf8.h"
 
 #include <stdio.h>
@@ -149,14 +150,11 @@ hex4(const char *p)
 	int32_t v = 0;
 
 	for (int i = 0; i < 4; i++) {
-		char c = p[i];
+		int digit = hex_digit(p[i]);
 
-		if (c >= '0' && c <= '9')
-			v = v << 4 | (c - '0');
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			v = v << 4 | ((c | 0x20) - 'a' + 10);
-		else
+		if (digit < 0)
 			return -1;
+		v = v << 4 | digit;
 	}
 	return v;
 }

@@ -1,17 +1,10 @@
 #include "core/uuid.h"
 
+#include "core/hex.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static int
 is_dash(size_t i)
@@ -46,7 +39,6 @@ uuid_parse(struct str s, struct uuid *out)
 const char *
 uuid_format(const struct uuid *id, char out[UUID_TEXT])
 {
-	static const char hex[] = "0123456789abcdef";
 	const uint8_t *at = id->bytes;
 	size_t i = 0;
 
@@ -55,8 +47,8 @@ uuid_format(const struct uuid *id, char out[UUID_TEXT])
 			out[i++] = '-';
 			continue;
 		}
-		out[i++] = hex[*at >> 4];
-		out[i++] = hex[*at++ & 15];
+		hex_put(out + i, at++, 1);
+		i += 2;
 	}
 	out[i] = '\0';
 	return out;

@@ -1,4 +1,5 @@
 #include "http/mail.h"
+#include "core/base64.h"
 #include "core/buf.h"
 #include "core/mem.h"
 #include "http/call.h"
@@ -29,31 +30,12 @@ is_address(struct str s)
 	    s.s[s.n - 1] != '@';
 }
 
-static void
-base64_add(struct buf *b, const char *p, size_t n)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < n; i += 3) {
-		size_t left = n - i;
-		uint32_t v = (uint32_t)(unsigned char)p[i] << 16;
-
-		if (left > 1)
-			v |= (uint32_t)(unsigned char)p[i + 1] << 8;
-		if (left > 2)
-			v |= (unsigned char)p[i + 2];
-		buf_addc(b, digits[v >> 18]);
-		buf_addc(b, digits[v >> 12 & 63]);
-		buf_addc(b, left > 1 ? digits[v >> 6 & 63] : '=');
-		buf_addc(b, left > 2 ? digits[v & 63] : '=');
-	}
-}
-
 /* Encoded words (RFC 2047), each of whole characters. */
 static void
 subject_add(struct buf *b, struct str s)
 {
+	char word[BASE64_SIZE(WORD_BYTES)];
+
 	buf_adds(b, "Subject:");
 	while (s.n > 0) {
 		size_t n = s.n < WORD_BYTES ? s.n : WORD_BYTES;
@@ -62,7 +44,7 @@ subject_add(struct buf *b, struct str s)
 		    n > 1 && n < s.n && ((unsigned char)s.s[n] & 0xc0) == 0x80)
 			n--;
 		buf_adds(b, " =?UTF-8?B?");
-		base64_add(b, s.s, n);
+		buf_add(b, word, base64_put(word, s.s, n));
 		buf_adds(b, "?=\r\n");
 		s = (struct str){ s.s + n, s.n - n };
 	}
@@ -76,6 +58,7 @@ message_write(struct buf *b, const struct mail *mail)
 	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May",
 		"Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	time_t at = (time_t)(mail->at_ms / 1000);
+	char text[BASE64_SIZE(LINE_BYTES)];
 	struct tm tm;
 
 	gmtime_r(&at, &tm);
@@ -95,8 +78,9 @@ message_write(struct buf *b, const struct mail *mail)
 	for (size_t i = 0; i < mail->body.n; i += LINE_BYTES) {
 		size_t left = mail->body.n - i;
 
-		base64_add(
-		    b, mail->body.s + i, left < LINE_BYTES ? left : LINE_BYTES);
+		buf_add(b, text,
+		    base64_put(text, mail->body.s + i,
+			left < LINE_BYTES ? left : LINE_BYTES));
 		buf_adds(b, "\r\n");
 	}
 }

@@ -1,5 +1,6 @@
 /* One message: from its row to a request, and from the answer to an outcome. */
 #include "core/json.h"
+#include "core/base64.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/testpoint.h"

@@ -2,6 +2,7 @@
  * seconds, and append_logs() asks again with every batch. */
 #include "core/log.h"
 #include "core/time.h"
+#include "core/hex.h"
 #include "realtime/identity/identity-impl.h"
 #include "realtime/realtime-sql.h"
 
@@ -92,8 +93,8 @@ load(struct identities *ids, const unsigned char *hash,
 		return -1;
 	p = pending_new(ids, wait);
 	memcpy(p->hash, hash, sizeof(p->hash));
-	for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
-		snprintf(hex + (size_t)i * 2, 3, "%02x", hash[i]);
+	hex_put(hex, hash, SHA256_DIGEST_LENGTH);
+	hex[HASH_HEX] = '\0';
 	if (db_call(ids->db, &sql_service_token, looked_up, p, NULL,
 		db_text(hex)) < 0) {
 		pending_end(p);

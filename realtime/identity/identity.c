@@ -3,6 +3,7 @@
 #include "core/mem.h"
 #include "core/time.h"
 #include "realtime/identity/identity-impl.h"
+#include "realtime/wire/query.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -328,62 +329,6 @@ identity_check(struct identities *ids, struct request *req, unsigned kinds,
 		identity_token(ids, token, kinds, &c->wait);
 	}
 	arena_deinit(&a);
-}
-
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 32);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int
-query_decode(struct arena *a, struct str s, struct str *out)
-{
-	char *p = arena_alloc(a, s.n + 1);
-	size_t n = 0;
-
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.s[i] == '+' ? ' ' : s.s[i];
-
-		if (c == '%') {
-			int high = i + 2 < s.n ? hex(s.s[i + 1]) : -1;
-			int low = i + 2 < s.n ? hex(s.s[i + 2]) : -1;
-
-			if (high < 0 || low < 0)
-				return -1;
-			c = (char)(high << 4 | low);
-			i += 2;
-		}
-		p[n++] = c;
-	}
-	p[n] = '\0';
-	*out = (struct str){ p, n };
-	return 0;
-}
-
-int
-query_get(struct arena *a, struct str query, const char *name, struct str *out)
-{
-	size_t n = strlen(name);
-
-	*out = (struct str){ 0 };
-	while (query.n > 0) {
-		const char *amp = memchr(query.s, '&', query.n);
-		struct str pair = { query.s,
-			amp != NULL ? (size_t)(amp - query.s) : query.n };
-		size_t skip = pair.n + (amp != NULL);
-
-		query = (struct str){ query.s + skip, query.n - skip };
-		if (pair.n > n && pair.s[n] == '=' &&
-		    memcmp(pair.s, name, n) == 0)
-			return query_decode(a,
-			    (struct str){ pair.s + n + 1, pair.n - n - 1 },
-			    out);
-	}
-	return 0;
 }
 
 /* ---------------------------------------------------------------------------- */

@@ -95,13 +95,5 @@ void identity_cancel(struct identity_wait *wait); /* idempotent */
 int identity_ticket(struct identities *ids, struct arena *a,
     const struct identity *who, struct str *out, struct error *err);
 
-/* A parameter of a query, percent-decoded, in the arena; s NULL: absent. -1
- * when its encoding is broken. Of several, the first. */
-int query_get(
-    struct arena *a, struct str query, const char *name, struct str *out);
-
-/* application/x-www-form-urlencoded: %XX, and + for a blank; NUL-terminated. */
-int query_decode(struct arena *a, struct str s, struct str *out);
-
 /* POST /api/logs/stream/ticket */
 size_t identity_routes(struct identities *ids, struct route *out);

@@ -2,9 +2,11 @@
  * What a request whose signature holds says: the value of its body, what tells
  * it from others, and the input that the endpoint's mapping makes of it.
  */
+#include "core/hex.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "realtime/intake/intake-impl.h"
+#include "realtime/wire/query.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -34,38 +36,6 @@ type_is_json(struct str type)
 	return type.s == NULL || type_is(type, "application/json") ||
 	    (n > 17 && strncasecmp(type.s, "application/", 12) == 0 &&
 		strncasecmp(type.s + n - 5, "+json", 5) == 0);
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* What isn't a percent-encoded byte stands for itself, as browsers have it. */
-static struct str
-decoded(struct arena *a, struct str s)
-{
-	char *out = arena_alloc(a, s.n + 1);
-	size_t n = 0;
-
-	if (out == NULL)
-		return (struct str){ NULL, 0 };
-	for (size_t i = 0; i < s.n; i++) {
-		int hi =
-		    s.s[i] == '%' && s.n - i > 2 ? hex_digit(s.s[i + 1]) : -1;
-
-		if (hi >= 0 && hex_digit(s.s[i + 2]) >= 0) {
-			out[n++] = (char)(hi << 4 | hex_digit(s.s[i + 2]));
-			i += 2;
-		} else {
-			out[n++] = s.s[i] == '+' ? ' ' : s.s[i];
-		}
-	}
-	return (struct str){ out, n };
 }
 
 /* A field that comes again makes a list. */
@@ -113,7 +83,8 @@ form_parse(
 		if (field.n == 0 && value.n == 0)
 			continue;
 		if (++n > FIELDS_MAX ||
-		    field_add(a, o, decoded(a, field), decoded(a, value)) < 0)
+		    field_add(
+			a, o, form_decode(a, field), form_decode(a, value)) < 0)
 			return fail(err, FAULT_INPUT, "FORM",
 			    "more than %d fields", FIELDS_MAX);
 	}
@@ -180,8 +151,8 @@ key_make(const struct endpoint *e, const struct signature *sig,
 		return;
 	}
 	at = stpcpy(item->key, "sha256:");
-	for (size_t i = 0; i < INTAKE_DIGEST; i++)
-		at += snprintf(at, 3, "%02x", item->digest[i]);
+	hex_put(at, item->digest, INTAKE_DIGEST);
+	at[2 * INTAKE_DIGEST] = '\0';
 }
 
 /* Those that the endpoint names, and never the keys to something. */

@@ -1,10 +1,11 @@
 /* A token in a header: who sent the request and, with body_claim, also what. */
 #include "realtime/intake/signature.h"
+#include "core/base64.h"
+#include "core/hex.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -17,8 +18,8 @@ body_digest(struct str body, char out[2 * DIGEST + 1])
 	unsigned char digest[DIGEST];
 
 	EVP_Digest(body.s, body.n, digest, NULL, EVP_sha256(), NULL);
-	for (size_t i = 0; i < DIGEST; i++)
-		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	hex_put(out, digest, DIGEST);
+	out[2 * DIGEST] = '\0';
 }
 
 static int
@@ -99,21 +100,6 @@ signature_jwt_verify(const struct signature_request *req, struct signature *out,
 	return r;
 }
 
-static const char *
-base64url(struct arena *a, struct str s)
-{
-	char *out = arena_alloc(a, s.n * 4 / 3 + 5);
-	int n = EVP_EncodeBlock(
-	    (unsigned char *)out, (const unsigned char *)s.s, (int)s.n);
-
-	while (n > 0 && out[n - 1] == '=')
-		n--;
-	out[n] = '\0';
-	for (char *c = out; *c != '\0'; c++)
-		*c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
-	return out;
-}
-
 const char *
 signature_jwt_make(
     struct arena *a, const struct signature_request *req, struct str id)
@@ -138,10 +124,10 @@ signature_jwt_make(
 		json_set(a, claims, s->body_claim, json_cstring(a, digest));
 	}
 	text = arena_printf(a, "%s.%s",
-	    base64url(a, STR("{\"alg\":\"HS256\",\"typ\":\"JWT\"}")),
-	    base64url(a, json_text(a, claims)));
+	    base64url_encode(a, STR("{\"alg\":\"HS256\",\"typ\":\"JWT\"}")).s,
+	    base64url_encode(a, json_text(a, claims)).s);
 	HMAC(EVP_sha256(), key->key, key->n, (const unsigned char *)text,
 	    strlen(text), mac, &n);
 	return arena_printf(a, "%s.%s", text,
-	    base64url(a, (struct str){ (const char *)mac, n }));
+	    base64url_encode(a, (struct str){ (const char *)mac, n }).s);
 }

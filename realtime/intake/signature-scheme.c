@@ -2,13 +2,16 @@
  * own. */
 #include "realtime/intake/signature.h"
 
+#include "core/base64.h"
+#include "core/hex.h"
 #include "core/suggest.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { RAW = SIGNATURE_SECRET_MAX + 3 }; /* with the rest of a last group */
 
 static const char *const type_names[] = { "standard", "stripe", "github",
 	"slack", "shopify", "hmac", "jwt", "none" };
@@ -289,41 +292,27 @@ signature_scheme_parse(
 	return out->type == SIGNATURE_HMAC ? hmac_check(out, err) : 0;
 }
 
-static int
-base64_bytes(struct str text, unsigned char raw[SIGNATURE_SECRET_MAX + 3])
+static ptrdiff_t
+base64_bytes(struct str text, unsigned char raw[RAW])
 {
-	size_t padding = 0;
-	int n;
-
 	if (text.n > 6 && memcmp(text.s, "whsec_", 6) == 0)
 		text = (struct str){ text.s + 6, text.n - 6 };
-	while (padding < 2 && padding < text.n &&
-	    text.s[text.n - 1 - padding] == '=')
-		padding++;
-	if (text.n % 4 != 0 || text.n / 4 * 3 > SIGNATURE_SECRET_MAX + 3)
-		return -1;
-	n = EVP_DecodeBlock(raw, (const unsigned char *)text.s, (int)text.n);
-	return n - (int)padding;
+	return BASE64_BYTES(text.n) <= RAW ? base64_get(raw, text) : -1;
 }
 
-static int
-hex_bytes(struct str text, unsigned char raw[SIGNATURE_SECRET_MAX + 3])
+static ptrdiff_t
+hex_bytes(struct str text, unsigned char raw[RAW])
 {
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-
-	if (text.n % 2 != 0 || text.n / 2 > SIGNATURE_SECRET_MAX)
+	if (text.n % 2 != 0 || text.n / 2 > RAW)
 		return -1;
-	for (size_t i = 0; i < text.n; i++) {
-		const char *at = memchr(digits, text.s[i], sizeof(digits) - 1);
-		unsigned v;
+	for (size_t i = 0; i < text.n; i += 2) {
+		int high = hex_digit(text.s[i]), low = hex_digit(text.s[i + 1]);
 
-		if (at == NULL)
+		if (high < 0 || low < 0)
 			return -1;
-		v = (unsigned)(at - digits) & 15;
-		raw[i / 2] =
-		    (unsigned char)(i % 2 == 0 ? v << 4 : raw[i / 2] | v);
+		raw[i / 2] = (unsigned char)(high << 4 | low);
 	}
-	return (int)(text.n / 2);
+	return (ptrdiff_t)(text.n / 2);
 }
 
 int
@@ -332,11 +321,11 @@ signature_secret_parse(const struct signature_scheme *scheme, struct str text,
 {
 	static const char *const is[] = { "text", "whsec_ and base64",
 		"hexadecimal digits" };
-	unsigned char raw[SIGNATURE_SECRET_MAX + 3];
+	unsigned char raw[RAW];
 	int least = scheme->type == SIGNATURE_JWT ? JWT_SECRET_MIN
 	    : scheme->key == SIGNATURE_KEY_BASE64 ? SIGNATURE_SECRET_MIN
 						  : 8;
-	int n = -1;
+	ptrdiff_t n = -1;
 
 	if (scheme->key == SIGNATURE_KEY_BASE64) {
 		n = base64_bytes(text, raw);
@@ -344,7 +333,7 @@ signature_secret_parse(const struct signature_scheme *scheme, struct str text,
 		n = hex_bytes(text, raw);
 	} else if (text.n <= SIGNATURE_SECRET_MAX) {
 		memcpy(raw, text.s, text.n);
-		n = (int)text.n;
+		n = (ptrdiff_t)text.n;
 	}
 	if (n >= least && n <= SIGNATURE_SECRET_MAX) {
 		memcpy(out->key, raw, (size_t)n);

@@ -1,4 +1,6 @@
 #include "realtime/intake/signature.h"
+#include "core/base64.h"
+#include "core/hex.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -100,19 +102,14 @@ mac_text(const struct signature_scheme *scheme,
     const struct signature_secret *secret, const struct parts *parts,
     char out[TEXT_MAX])
 {
-	static const char hex[] = "0123456789abcdef";
 	unsigned char mac[MAC_MAX];
 	size_t n = 0;
 
 	if (hmac(scheme, secret, parts, mac, &n) < 0)
 		return 0;
 	if (scheme->encoding == SIGNATURE_BASE64)
-		return (size_t)EVP_EncodeBlock(
-		    (unsigned char *)out, mac, (int)n);
-	for (size_t i = 0; i < n; i++) {
-		out[2 * i] = hex[mac[i] >> 4];
-		out[2 * i + 1] = hex[mac[i] & 15];
-	}
+		return base64_put(out, mac, n);
+	hex_put(out, mac, n);
 	return 2 * n;
 }
 

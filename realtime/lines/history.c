@@ -7,6 +7,7 @@
 #include "realtime/limit/rate.h"
 #include "realtime/realtime-sql.h"
 #include "realtime/wire/sse.h"
+#include "realtime/wire/query.h"
 
 #include <stdio.h>
 #include <stdlib.h>

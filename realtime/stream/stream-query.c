@@ -1,6 +1,7 @@
 /* What is asked for: the parameters of GET /api/logs/stream. */
 #include "core/time.h"
 #include "realtime/stream/stream-impl.h"
+#include "realtime/wire/query.h"
 
 #include <string.h>
 

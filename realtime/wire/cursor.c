@@ -1,5 +1,7 @@
 #include "realtime/wire/cursor.h"
 
+#include "core/base64.h"
+
 #include <string.h>
 
 enum {
@@ -11,9 +13,6 @@ enum {
 };
 /* so that no text that is short enough holds more bytes */
 _Static_assert(CURSOR_TEXT == (BYTES * 4 + 2) / 3 + 1, "the longest cursor");
-
-static const char alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /* FNV-1a over 64 bits, folded to 48. */
 uint64_t
@@ -84,30 +83,6 @@ put_varint(unsigned char *p, uint64_t v)
 	return p;
 }
 
-static size_t
-put_base64(const unsigned char *in, size_t n, char *out)
-{
-	char *to = out;
-
-	for (size_t i = 0; i < n; i += 3) {
-		size_t left = n - i;
-		uint32_t bits = (uint32_t)in[i] << 16;
-
-		if (left > 1)
-			bits |= (uint32_t)in[i + 1] << 8;
-		if (left > 2)
-			bits |= in[i + 2];
-		*to++ = alphabet[bits >> 18];
-		*to++ = alphabet[bits >> 12 & 63];
-		if (left > 1)
-			*to++ = alphabet[bits >> 6 & 63];
-		if (left > 2)
-			*to++ = alphabet[bits & 63];
-	}
-	*to = '\0';
-	return (size_t)(to - out);
-}
-
 size_t
 cursor_write(const struct cursor *c, char out[CURSOR_TEXT])
 {
@@ -120,44 +95,7 @@ cursor_write(const struct cursor *c, char out[CURSOR_TEXT])
 		p = put_little(p, c->entries[i].epoch, EPOCH_BYTES);
 		p = put_varint(p, (uint64_t)c->entries[i].seq);
 	}
-	return put_base64(bytes, (size_t)(p - bytes), out);
-}
-
-static int
-digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* How many bytes; -1 when it isn't what put_base64 writes. */
-static int
-get_base64(struct str text, unsigned char *out)
-{
-	uint32_t bits = 0;
-	int n = 0;
-
-	if (text.n % 4 == 1 || text.n >= CURSOR_TEXT)
-		return -1;
-	for (size_t i = 0; i < text.n; i++) {
-		int d = digit(text.s[i]);
-
-		if (d < 0)
-			return -1;
-		bits = bits << 6 | (uint32_t)d;
-		if (i % 4 > 0)
-			out[n++] = (unsigned char)(bits >> (6 - 2 * (i % 4)));
-	}
-	/* bits that no byte has */
-	if ((text.n % 4 == 2 && (bits & 15) != 0) ||
-	    (text.n % 4 == 3 && (bits & 3) != 0))
-		return -1;
-	return n;
+	return base64url_put(out, bytes, (size_t)(p - bytes));
 }
 
 struct reader {
@@ -214,7 +152,7 @@ cursor_read(struct str text, struct cursor *out, struct error *err)
 	unsigned char bytes[BYTES];
 	struct reader r = { bytes, bytes };
 	struct cursor_entry e;
-	int n = get_base64(text, bytes);
+	ptrdiff_t n = text.n < CURSOR_TEXT ? base64url_get(bytes, text) : -1;
 
 	out->n = 0;
 	if (n < 2 || bytes[0] != VERSION || bytes[1] > CURSOR_MAX)

@@ -1,5 +1,6 @@
 /* Keys: shared secrets as they are, public ones out of a JWK set. */
 #include "supabase/client/jwt.h"
+#include "core/base64.h"
 #include "core/mem.h"
 #include "supabase/client/vault.h"
 

@@ -1,4 +1,5 @@
 #include "supabase/client/jwt.h"
+#include "core/base64.h"
 #include "supabase/client/vault.h"
 
 #include <math.h>
@@ -50,16 +51,6 @@ parts_split(struct str token, struct parts *p)
 	return 0;
 }
 
-/* base64_decode() takes both alphabets, and padding; a token has one. */
-static int
-part_decode(struct arena *a, struct str part, struct str *out)
-{
-	for (size_t i = 0; i < part.n; i++)
-		if (part.s[i] == '+' || part.s[i] == '/' || part.s[i] == '=')
-			return -1;
-	return part.n > 0 ? base64_decode(a, part, out) : -1;
-}
-
 static struct json *
 part_object(struct arena *a, struct str part)
 {
@@ -67,7 +58,7 @@ part_object(struct arena *a, struct str part)
 	struct str text;
 	struct json *v;
 
-	if (part_decode(a, part, &text) < 0 ||
+	if (base64url_decode(a, part, &text) < 0 ||
 	    json_parse(a, text, &limits, &v, NULL) < 0)
 		return NULL;
 	return json_is(v, JSON_OBJECT) ? v : NULL;
@@ -255,7 +246,8 @@ jwt_verify(struct arena *a, struct str token, const struct jwt_keys *keys,
 	if (parts_split(token, &p) < 0)
 		return malformed(err, "it is not three parts");
 	header = part_object(a, p.header);
-	if (header == NULL || part_decode(a, p.signature, &signature) < 0)
+	if (header == NULL || p.signature.n == 0 ||
+	    base64url_decode(a, p.signature, &signature) < 0)
 		return malformed(err, "its parts are not base64url of JSON");
 	if (header_read(header, &alg, &kid, err) < 0)
 		return -1;

@@ -1,4 +1,5 @@
 #include "supabase/client/jwt.h"
+#include "core/base64.h"
 #include "supabase/client/vault.h"
 
 #include <openssl/core_names.h>

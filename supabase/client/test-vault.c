@@ -144,33 +144,6 @@ test_bad_keys(void **state)
 	}
 }
 
-static void
-test_base64(void **state)
-{
-	static const char *const pairs[][2] = { { "", "" }, { "f", "Zg==" },
-		{ "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
-		{ "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" } };
-	static const char *const bad[] = { "Z",
-		"Zh==", "Zg=", "Zm9=", "Z g=", "====", "Zg==Zg==" };
-	struct arena a;
-	struct str out;
-
-	(void)state;
-	arena_init(&a);
-	for (size_t i = 0; i < 7; i++) {
-		assert_string_equal(
-		    base64_encode(&a, str_of(pairs[i][0])).s, pairs[i][1]);
-		assert_int_equal(
-		    base64_decode(&a, str_of(pairs[i][1]), &out), 0);
-		assert_true(str_is(out, pairs[i][0]));
-	}
-	for (size_t i = 0; i < 7; i++)
-		assert_int_equal(base64_decode(&a, str_of(bad[i]), &out), -1);
-	assert_int_equal(base64_decode(&a, STR("-_8"), &out), 0);
-	assert_memory_equal(out.s, "\xfb\xff", 2);
-	arena_deinit(&a);
-}
-
 int
 main(void)
 {
@@ -180,7 +153,6 @@ main(void)
 		cmocka_unit_test(test_tampering),
 		cmocka_unit_test(test_rotation),
 		cmocka_unit_test(test_bad_keys),
-		cmocka_unit_test(test_base64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

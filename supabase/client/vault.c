@@ -1,4 +1,5 @@
 #include "supabase/client/vault.h"
+#include "core/base64.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

@@ -52,8 +52,3 @@ int vault_open(const struct vault *v, struct arena *a,
 int secret_eq(struct str x, struct str y);
 /* Overwrite, so that the compiler can't leave it out. */
 void secret_wipe(void *p, size_t n);
-
-/* Base64, both alphabets, padding optional. -1 when it is none. The plain
- * alphabet with padding is written; both NUL-terminate. */
-int base64_decode(struct arena *a, struct str text, struct str *out);
-struct str base64_encode(struct arena *a, struct str bytes);

@@ -1,4 +1,5 @@
 #include "worker/flow/run-impl.h"
+#include "core/hex.h"
 
 #include <string.h>
 
@@ -43,10 +44,11 @@ retry_due(const struct node *node, const struct json *failed)
 		return -1;
 	try.attempt = (uint32_t)v;
 	for (size_t i = 0; i < random.n; i++) {
-		unsigned c = (unsigned char)random.s[i];
+		int digit = hex_digit(random.s[i]);
 
-		try.random =
-		    try.random << 4 | (c >= 'a' ? c - 'a' + 10 : c - '0') % 16;
+		if (digit < 0)
+			return -1;
+		try.random = try.random << 4 | (uint64_t)digit;
 	}
 	if (json_integer(json_get(failed, "retry_after_ms"), &v) == 0 && v >= 0)
 		try.retry_after_ms = v;
