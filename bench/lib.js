@@ -57,7 +57,7 @@ function stack() {
     MESHHOOK_STACK_DIR: process.env.MESHHOOK_STACK_DIR || path.join(root, '.stack', 'bench'),
   };
   const script = path.join(root, 'scripts', 'stack');
-  execFileSync(script, ['start', '--without', 'api,gateway'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync(script, ['start', '--without', 'api,gateway,monitor'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
   for (const line of execFileSync(script, ['env'], { env, encoding: 'utf8' }).split('\n')) {
     const m = /^export ([A-Z_]+)=(?:'(.*)'|"(.*)"|(.*))$/.exec(line);
     if (m) env[m[1]] = m[2] ?? m[3] ?? m[4];
@@ -92,6 +92,13 @@ function start(env, argv) {
 const stop = async (children) => {
   for (const c of children) c.kill('SIGTERM');
   await Promise.all(children.map((c) => c.over));
+};
+
+// What a process has used: seconds of CPU in all, and KB of memory now.
+const usage = (pid) => {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  const rss = /VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1];
+  return { cpu: (Number(stat[11]) + Number(stat[12])) / 100, rss: Number(rss) };
 };
 
 const uuid7 = () => {
@@ -274,20 +281,13 @@ async function main(body) {
   const s = stack();
   const db = await connect(s.env.MESHHOOK_STACK_SUPERUSER_DB_URL);
   const children = [];
+  const process_ = (what) => (...flags) => {
+    const c = start(s.env, [what, ...flags]);
+    children.push(c);
+    return c;
+  };
   try {
-    await body({
-      env: s.env, db,
-      worker: (...flags) => {
-        const c = start(s.env, ['worker', ...flags]);
-        children.push(c);
-        return c;
-      },
-      gateway: (...flags) => {
-        const c = start(s.env, ['gateway', ...flags]);
-        children.push(c);
-        return c;
-      },
-    });
+    await body({ env: s.env, db, worker: process_('worker'), gateway: process_('gateway'), monitor: process_('monitor') });
   } finally {
     for (const c of children) c.kill('SIGKILL');
     await db.end();
@@ -296,7 +296,7 @@ async function main(body) {
 }
 
 module.exports = {
-  root, binary, quick, note, sleep, median, quantile, figure, stack, connect, run, start, stop, uuid7,
+  root, binary, quick, note, sleep, median, quantile, figure, stack, connect, run, start, stop, usage, uuid7,
   clean, chain, publish, startRuns, stepsDone, stepRate, main,
   signedRequest, connection, target, caller, endpoint, ready, startLatencies,
 };

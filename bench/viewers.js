@@ -1,7 +1,6 @@
 'use strict';
 // Streams of live logs for the benches: a project, a gateway, viewers (bench-sse), writers.
 const crypto = require('node:crypto');
-const fs = require('node:fs');
 const path = require('node:path');
 const { spawn } = require('node:child_process');
 const b = require('./lib.js');
@@ -74,11 +73,4 @@ async function viewers(env, port, n, channels, every = 0) {
 // A line's message: its number in 16 digits, and as much text as lines have.
 const message = (n) => `@${String(n).padStart(16, '0')} request served in 12 ms, 3 rows, cache hit`;
 
-// CPU seconds and resident KiB of a process.
-const usage = (pid) => {
-  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
-  const rss = /VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1];
-  return { cpu: (Number(stat[11]) + Number(stat[12])) / 100, rss: Number(rss) };
-};
-
-module.exports = { now, project, gateway, viewers, message, usage };
+module.exports = { now, project, gateway, viewers, message };

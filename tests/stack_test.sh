@@ -120,12 +120,19 @@ sql 'drop table public.made'
 if [ -x "${MESHHOOK_BIN:-build/meshhook}" ] && compgen -G 'migrations/[0-9]*.sql' >/dev/null; then
 	run scripts/stack status; said "gateway on 127.0.0.1:$((base + 32))"; ok $? 'a gateway that is built is started'
 	run curl -fsS "http://127.0.0.1:$((base + 32))/readyz"; ok $? 'and ready'
+	run scripts/stack status; said ', monitor'; ok $? 'so is a monitor'
+	for _ in $(seq 100); do sql 'select max(at) from meshhook.queue_metrics' && said '^20' && break; sleep 0.1; done
+	said '^20'; ok $? 'and it measures'
+	watcher=$(cat "$MESHHOOK_STACK_DIR/monitor/pid")
+	run scripts/stack start; [ "$watcher" = "$(cat "$MESHHOOK_STACK_DIR/monitor/pid")" ] && kill -0 "$watcher"; ok $? 'once'
+	kill -9 "$watcher"
+	run scripts/stack start --without monitor; ! scripts/stack status 2>&1 | grep -q monitor; ok $? 'unless it is not wanted'
 	kill "$(cat "$MESHHOOK_STACK_DIR/gateway/pid")"
 	for _ in $(seq 200); do scripts/stack status 2>&1 | grep -q gateway || break; sleep 0.05; done
 fi
 [ "$(rest "$SUPABASE_ANON_KEY" /realtime/v1/websocket)" = 503 ] && said 'stack start --with gateway'; ok $? 'Realtime without a gateway says what to do'
 kill -9 "$(cat "$MESHHOOK_STACK_DIR/api/pid")"
-run scripts/stack start --without gateway; ok $? 'start starts what is missing'
+run scripts/stack start --without gateway,monitor; ok $? 'start starts what is missing'
 [ "$(rest "$SUPABASE_ANON_KEY" /auth/v1/health)" = 200 ]; ok $? 'and the api answers again'
 run scripts/stack start --with nonsense; [ $? -eq 1 ] && said 'there are: api gateway worker monitor'; ok $? 'an unknown part is an error that names those there are'
 

@@ -90,7 +90,7 @@ test('a full disk for a while loses nothing', { timeout: 600000, skip: process.g
   const stack = (...argv) => execFileSync(path.join(root, 'scripts', 'stack'), argv, { env: stackEnv, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const before = { ...process.env };
   try {
-    stack('start', '--without', 'gateway,api');
+    stack('start', '--without', 'gateway,api,monitor');
     for (const line of stack('env').split('\n')) {
       const m = /^export ([A-Z_]+)='(.*)'$/.exec(line);
       if (m) process.env[m[1]] = m[2];
@@ -110,7 +110,7 @@ test('a full disk for a while loses nothing', { timeout: 600000, skip: process.g
       fs.rmSync(ballast);
       await w.db.end().catch(() => {});
       await until('Postgres is back', async () => {
-        try { stack('start', '--without', 'gateway,api'); w.db = await w.connect(); await w.db.query('drop table if exists public.filler'); return true; } catch { return false; }
+        try { stack('start', '--without', 'gateway,api,monitor'); w.db = await w.connect(); await w.db.query('drop table if exists public.filler'); return true; } catch { return false; }
       });
     });
   } finally {
