@@ -1,4 +1,5 @@
 #include "core/metrics.h"
+#include "core/histogram.h"
 #include "core/mem.h"
 
 #include <stdlib.h>
@@ -20,7 +21,7 @@ struct metric {
 	uint64_t buckets[];
 };
 
-enum { BUCKETS = METRIC_OCTAVES * METRIC_STEPS, PRINT_FROM = 6 };
+enum { PRINT_FROM = 6 };
 
 void
 metrics_init(struct metrics *m)
@@ -52,7 +53,7 @@ static struct metric *
 metric_new(struct metrics *m, enum metric_type type, const char *name,
     const char *labels, const char *help)
 {
-	size_t n = type == METRIC_HISTOGRAM ? BUCKETS : 0;
+	size_t n = type == METRIC_HISTOGRAM ? HISTOGRAM_BUCKETS : 0;
 	struct metric *x = xcalloc(1, sizeof(*x) + n * sizeof(x->buckets[0]));
 
 	x->type = type;
@@ -110,41 +111,14 @@ metric_count(const struct metric *m)
 	return m->fn != NULL ? (uint64_t)m->fn(m->arg) : m->count;
 }
 
-/* Below METRIC_STEPS a bucket is one microsecond; then octaves begin. */
-static size_t
-bucket_of(uint64_t us)
-{
-	unsigned octave;
-	size_t i;
-
-	if (us < METRIC_STEPS)
-		return us;
-	octave = 63 - (unsigned)__builtin_clzll(us); /* 3, 4, ... */
-	i = (octave - 2) * METRIC_STEPS + ((us >> (octave - 3)) & 7);
-	return i < BUCKETS ? i : BUCKETS - 1;
-}
-
-/* The least value above a bucket. */
-static uint64_t
-bucket_end(size_t i)
-{
-	unsigned octave = (unsigned)(i / METRIC_STEPS);
-
-	if (octave == 0)
-		return i + 1;
-	return (uint64_t)(METRIC_STEPS + i % METRIC_STEPS + 1) << (octave - 1);
-}
-
 void
 metric_observe(struct metric *h, int64_t us)
 {
-	uint64_t v = us > 0 ? (uint64_t)us : 0;
-
 	if (h == NULL)
 		return;
 	h->count++;
-	h->sum_us += v;
-	h->buckets[bucket_of(v)]++;
+	h->sum_us += us > 0 ? (uint64_t)us : 0;
+	h->buckets[histogram_bucket(us)]++;
 }
 
 int64_t
@@ -152,10 +126,10 @@ metric_quantile(const struct metric *h, double q)
 {
 	uint64_t seen = 0;
 
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		seen += h->buckets[i];
 		if (h->count > 0 && (double)seen >= q * (double)h->count)
-			return (int64_t)bucket_end(i) - 1;
+			return histogram_end(i) - 1;
 	}
 	return 0;
 }
@@ -180,13 +154,14 @@ print_histogram(struct buf *out, const struct metric *x)
 	struct buf le;
 
 	buf_init(&le);
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		seen += x->buckets[i];
-		if ((i + 1) % METRIC_STEPS != 0 ||
-		    i / METRIC_STEPS < PRINT_FROM - 2)
+		if ((i + 1) % HISTOGRAM_STEPS != 0 ||
+		    i / HISTOGRAM_STEPS < PRINT_FROM - 2)
 			continue;
 		buf_clear(&le);
-		buf_addf(&le, "le=\"%.9g\"", (double)bucket_end(i) / 1000000.0);
+		buf_addf(
+		    &le, "le=\"%.9g\"", (double)histogram_end(i) / 1000000.0);
 		print_sample(out, x, "_bucket", le.bytes, (double)seen);
 		if (seen == x->count)
 			break; /* those above say the same */

@@ -5,18 +5,12 @@
  * A metric is a family's name and one set of labels; those of one name have the
  * same type and help. Counters only
  * grow; a gauge is read when it is printed; a histogram counts microseconds in
- * buckets that are logarithmic by octave and linear within one (an eighth each,
- * so quantiles are exact to 12.5 %), and is printed in seconds, by octave.
+ * the buckets of core/histogram.h, and is printed in seconds, by octave.
  */
 #include <stdint.h>
 
 #include "core/buf.h"
 #include "core/list.h"
-
-enum {
-	METRIC_OCTAVES = 36, /* up to 2^36 us, 19 hours */
-	METRIC_STEPS = 8,    /* of an octave */
-};
 
 struct metrics {
 	struct list all; /* in the order of their registration */
