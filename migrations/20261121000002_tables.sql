@@ -189,6 +189,7 @@ create table meshhook_engine.backlog (
   project_id uuid not null,
   priority smallint not null default 0,
   id bigint generated always as identity,
+  at timestamptz not null default clock_timestamp(),
   message jsonb not null,
   primary key (project_id, priority, id)
 );
@@ -293,6 +294,7 @@ comment on column meshhook.channels.epoch is 'Renewed when a restore may have ta
 comment on table meshhook_engine.staged_logs is 'Lines of transactions that have not committed yet.';
 comment on table meshhook_engine.timers is 'What waits for a moment: delays and retries.';
 comment on table meshhook_engine.backlog is 'Messages beyond their project''s window.';
+comment on column meshhook_engine.backlog.at is 'Since when it waits.';
 comment on table meshhook_engine.admission is 'How many messages of a project are in the queue: the sum over its slots. Below 0: slots of callers'' own transactions.';
 comment on table meshhook_engine.counter_deltas is 'What compact_counters() folds into the counters.';
 comment on table meshhook.counters is 'Metrics of a project, without count(*).';

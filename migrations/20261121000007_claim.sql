@@ -3,7 +3,8 @@
 
 -- Lease what is ready in a range of vt, oldest first.
 create function meshhook_engine.claim_lane(p_from timestamptz, p_to timestamptz, p_qty int,
-  p_vt timestamptz, out ids bigint[], out reads int[], out messages jsonb[], out newest timestamptz)
+  p_vt timestamptz, out ids bigint[], out reads int[], out messages jsonb[], out ready timestamptz[],
+  out newest timestamptz)
 language plpgsql set search_path = '' as $$
 begin
   with ready as (
@@ -14,10 +15,11 @@ begin
      where q.ctid = r.ctid
     returning q.msg_id, q.read_ct, q.message, r.vt as was)
   select coalesce(array_agg(r.msg_id), '{}'), coalesce(array_agg(r.read_ct), '{}'),
-         coalesce(array_agg(r.message), '{}'), max(r.was) into ids, reads, messages, newest from ready r;
+         coalesce(array_agg(r.message), '{}'), coalesce(array_agg(r.was), '{}'), max(r.was)
+    into ids, reads, messages, ready, newest from ready r;
 end $$;
 comment on function meshhook_engine.claim_lane is
-  'Leases up to p_qty messages with p_from <= vt <= p_to until p_vt, oldest first. newest: the newest vt that one of them had.';
+  'Leases up to p_qty messages with p_from <= vt <= p_to until p_vt, oldest first. ready: the vt that each had; newest: the newest of those.';
 
 -- What is delivered for the third time may be what its workers die of. Of a claim with such only they
 -- are kept, the fewer the more often they were delivered: 32, 8, 2, then each alone.
@@ -43,7 +45,7 @@ comment on function meshhook_engine.claim_suspects is
 
 -- Due timers become leased messages.
 create function meshhook_engine.claim_timers(p_qty int, p_now timestamptz, p_vt timestamptz,
-  p_slot int, out ids bigint[], out messages jsonb[])
+  p_slot int, out ids bigint[], out messages jsonb[], out ready timestamptz[])
 language plpgsql set search_path = '' as $$
 declare
   v_project uuid[];
@@ -53,32 +55,35 @@ begin
         select d.run_id, d.kind, d.step, d.attempt from meshhook_engine.timers d
          where d.due_at <= p_now order by d.due_at limit p_qty for update skip locked) d
      where t.run_id = d.run_id and t.kind = d.kind and t.step = d.step and t.attempt = d.attempt
-    returning t.project_id, t.message)
-  select array_agg(project_id), array_agg(message) into v_project, messages from due;
+    returning t.project_id, t.message, t.due_at)
+  select array_agg(project_id), array_agg(message), array_agg(due_at) into v_project, messages, ready from due;
   if messages is null then
     ids := '{}';
     messages := '{}';
+    ready := '{}';
     return;
   end if;
   with q as (
-    insert into pgmq.q_mh_work (vt, read_ct, message)
-      select p_vt, 1, m from unnest(messages) m returning msg_id, message)
-  select array_agg(msg_id), array_agg(message) into ids, messages from q;
+    insert into pgmq.q_mh_work (vt, read_ct, message, enqueued_at)
+      select p_vt, 1, m.message, m.ready from unnest(messages, ready) m(message, ready)
+    returning msg_id, message, enqueued_at)
+  select array_agg(msg_id), array_agg(message), array_agg(enqueued_at) into ids, messages, ready from q;
   perform meshhook_engine.admission_add(v_project, p_slot,
     array_fill(1, array[cardinality(v_project)]));
 end $$;
 comment on function meshhook_engine.claim_timers is
-  'Moves up to p_qty timers due at p_now into the queue, leased until p_vt; their messages.';
+  'Moves up to p_qty timers due at p_now into the queue, leased until p_vt; their messages. ready: when each was due.';
 
 -- Admit from the backlog, round-robin by project after p_after, already leased.
 create function meshhook_engine.claim_backlog(p_qty int, p_vt timestamptz, p_slot int, p_after uuid,
-  out ids bigint[], out messages jsonb[], out last_project uuid)
+  out ids bigint[], out messages jsonb[], out ready timestamptz[], out last_project uuid)
 language plpgsql set search_path = '' as $$
 declare
-  v_projects uuid[]; v_left int; v_room int; v_ids bigint[]; v_messages jsonb[];
+  v_projects uuid[]; v_left int; v_room int; v_ids bigint[]; v_messages jsonb[]; v_ready timestamptz[];
 begin
   ids := '{}';
   messages := '{}';
+  ready := '{}';
   with recursive p(id) as (
     (select b.project_id from meshhook_engine.backlog b
       where b.project_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
@@ -103,20 +108,21 @@ begin
            where x.project_id = v_projects[i]
            order by x.priority, x.id limit v_room for update skip locked) x
        where b.project_id = v_projects[i] and b.priority = x.priority and b.id = x.id
-      returning b.message),
-    q as (insert into pgmq.q_mh_work (vt, read_ct, message)
-            select p_vt, 1, t.message from taken t returning msg_id, message)
-    select array_agg(msg_id), array_agg(message) into v_ids, v_messages from q;
+      returning b.message, b.at),
+    q as (insert into pgmq.q_mh_work (vt, read_ct, message, enqueued_at)
+            select p_vt, 1, t.message, t.at from taken t returning msg_id, message, enqueued_at)
+    select array_agg(msg_id), array_agg(message), array_agg(enqueued_at) into v_ids, v_messages, v_ready from q;
     continue when v_ids is null;
     perform meshhook_engine.admission_add(array[v_projects[i]], p_slot, array[cardinality(v_ids)]);
     insert into meshhook_engine.counter_deltas (project_id, metric, delta)
       values (v_projects[i], 'backlog', -cardinality(v_ids));
     ids := ids || v_ids;
     messages := messages || v_messages;
+    ready := ready || v_ready;
   end loop;
 end $$;
 comment on function meshhook_engine.claim_backlog is
-  'Admits up to p_qty messages from the backlog, an equal share a project (64 at most), beginning after p_after; they enter the queue leased until p_vt. last_project: where the next round begins, null for the front.';
+  'Admits up to p_qty messages from the backlog, an equal share a project (64 at most), beginning after p_after; they enter the queue leased until p_vt. ready: since when each waited; last_project: where the next round begins, null for the front.';
 
 -- What a message's step reads: the input, outputs by step, and rows of steps.
 create function meshhook_engine.slice(p_run uuid, p_message jsonb)
@@ -140,8 +146,9 @@ comment on function meshhook_engine.slice is
 -- Take up to p_qty messages, leased for p_lease_ms, with all that is needed to decide.
 -- The first row is a header: msg_id null; vt = the database's now; started_at = when the next timer
 -- is due; version_id and floor = p_after and p_floor of the next call; read_ct = microseconds that
--- reading the queue took. A message whose run is over or gone comes with version_id null: commit it
--- as an item without events, and it is deleted.
+-- reading the queue took. ready_at: since when a message could have been taken: it was sent (to the
+-- queue or the backlog), its timer was due, or its last lease ran out. A message whose run is over or
+-- gone comes with version_id null: commit it as an item without events, and it is deleted.
 --
 -- p_floor: where to begin in the queue's vt index. What lies below was taken, or deleted, when the
 -- floor was learnt, and while some transaction holds an old snapshot every deleted entry there
@@ -152,7 +159,8 @@ comment on function meshhook_engine.slice is
 create function meshhook_engine.claim(p_qty int, p_lease_ms int, p_slot int default 0,
   p_after uuid default null, p_floor timestamptz default null)
 returns table (msg_id bigint, vt timestamptz, read_ct int, message jsonb, last_seq int,
-  version_id uuid, started_at timestamptz, trigger text, slice jsonb, floor timestamptz)
+  version_id uuid, started_at timestamptz, trigger text, slice jsonb, floor timestamptz,
+  ready_at timestamptz)
 language plpgsql security definer set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -163,8 +171,8 @@ declare
   v_waiting boolean := exists (select from meshhook_engine.backlog);
   v_begin timestamptz; v_left int; v_half int := 0;
   v_ahead record; v_common record;
-  v_ids bigint[]; v_reads int[]; v_messages jsonb[];
-  v_more_ids bigint[]; v_more jsonb[];
+  v_ids bigint[]; v_reads int[]; v_messages jsonb[]; v_ready timestamptz[];
+  v_more_ids bigint[]; v_more jsonb[]; v_more_ready timestamptz[];
   v_kept int[];
   v_after uuid; v_last timestamptz := v_now; v_took int;
 begin
@@ -182,6 +190,7 @@ begin
   v_ids := v_ahead.ids || v_common.ids;
   v_reads := v_ahead.reads || v_common.reads;
   v_messages := v_ahead.messages || v_common.messages;
+  v_ready := v_ahead.ready || v_common.ready;
   v_took := extract(microseconds from clock_timestamp() - v_now);
   -- a lane that was read as far as was asked for may hold more; null, when nothing was asked for
   if cardinality(v_ids) = v_left then
@@ -193,37 +202,40 @@ begin
   v_left := p_qty - cardinality(v_ids);
   if 3 <= any (v_reads) then
     v_kept := meshhook_engine.claim_suspects(v_ids, v_reads, v_now);
-    select array_agg(v_ids[i]), array_agg(v_reads[i]), array_agg(v_messages[i])
-      into v_ids, v_reads, v_messages from unnest(v_kept) i;
+    select array_agg(v_ids[i]), array_agg(v_reads[i]), array_agg(v_messages[i]), array_agg(v_ready[i])
+      into v_ids, v_reads, v_messages, v_ready from unnest(v_kept) i;
     v_left := 0;
   end if;
   if v_left > 0 and exists (select from meshhook_engine.timers t where t.due_at <= v_now) then
-    select t.ids, t.messages into v_more_ids, v_more
+    select t.ids, t.messages, t.ready into v_more_ids, v_more, v_more_ready
       from meshhook_engine.claim_timers(v_left, v_now, v_vt, p_slot) t;
     v_ids := v_ids || v_more_ids;
     v_messages := v_messages || v_more;
+    v_ready := v_ready || v_more_ready;
     v_left := p_qty - cardinality(v_ids);
   end if;
   if v_waiting and v_left > 0 then
-    select b.ids, b.messages, b.last_project into v_more_ids, v_more, v_after
+    select b.ids, b.messages, b.ready, b.last_project into v_more_ids, v_more, v_more_ready, v_after
       from meshhook_engine.claim_backlog(v_left, v_vt, p_slot, p_after) b;
     v_ids := v_ids || v_more_ids;
     v_messages := v_messages || v_more;
+    v_ready := v_ready || v_more_ready;
   end if;
   return query select null::bigint, v_now, v_took, null::jsonb, 0, v_after,
     (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1), null::text, null::jsonb,
-    v_last - interval '100 milliseconds';
+    v_last - interval '100 milliseconds', null::timestamptz;
   return query
     select m.id, v_vt, coalesce(m.reads, 1), m.message, r.last_seq, r.version_id, r.created_at,
            r.trigger,
            case when m.message ?| '{i,o,j}' or m.message ->> 'k' <> 'step'
                 then meshhook_engine.slice(r.id, m.message) end,
-           null::timestamptz
-      from unnest(v_ids, v_reads, v_messages) m(id, reads, message)
+           null::timestamptz,
+           case when m.ready < v_now - c_lane / 2 then m.ready + c_lane else m.ready end
+      from unnest(v_ids, v_reads, v_messages, v_ready) m(id, reads, message, ready)
       left join meshhook.runs r on r.id = (m.message ->> 'r')::uuid and r.status = 'running';
 end $$;
 comment on function meshhook_engine.claim is
-  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took.';
+  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice, and since when it was ready. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took.';
 
 -- Keep leases for p_lease_ms more, where the message still has the vt that was given.
 create function meshhook_engine.extend(p_id bigint[], p_vt timestamptz[], p_lease_ms int)

@@ -196,8 +196,8 @@ language sql stable set search_path = '' as $$
   c as materialized (
     select c.project_id, c.metric, c.value from meshhook.counters c join busy using (project_id)),
   waiting as materialized (
-    select b.project_id, f.message from busy b, lateral (
-      select x.message from meshhook_engine.backlog x where x.project_id = b.project_id
+    select b.project_id, f.at from busy b, lateral (
+      select x.at from meshhook_engine.backlog x where x.project_id = b.project_id
        order by x.priority, x.id limit 1) f)
   select 'queue_length', a.project_id, null, null, greatest(sum(a.queued), 0)::float8
     from meshhook_engine.admission a join busy using (project_id) group by a.project_id
@@ -205,7 +205,7 @@ language sql stable set search_path = '' as $$
   select 'queue_backlog', c.project_id, null, null, greatest(c.value, 0) from c where c.metric = 'backlog'
   union all
   select 'oldest_age', w.project_id, 'queue', 'backlog',
-         extract(epoch from p_now - meshhook_engine.uuid7_time((w.message ->> 'r')::uuid)) from waiting w
+         greatest(extract(epoch from p_now - w.at), 0) from waiting w
   union all
   select m.metric, c.project_id, null, null, sum(c.value)::float8
     from c join (values ('arrivals_total', 'run.started'), ('steps_total', 'step.succeeded'),

@@ -1,6 +1,6 @@
 -- The hot path in SQL: claim and commit, lease fencing, stale and resolved, admission, backlog,
 -- timers, intake. docs/decisions/0001 and 0002 are what is held against.
-select plan(56);
+select plan(60);
 
 create temp table ids as select
   meshhook.create_project('engine-a', 'A') as a, meshhook.create_project('engine-b', 'B') as b;
@@ -20,7 +20,7 @@ create function pg_temp.start(p_project uuid, n int) returns void language sql a
     array_agg(meshhook_engine.uuid7())) from flow f, generate_series(1, n) where f.project = p_project $$;
 
 create temp table held (msg_id bigint, vt timestamptz, read_ct int, message jsonb, last_seq int,
-  version_id uuid, started_at timestamptz, trigger text, slice jsonb, floor timestamptz);
+  version_id uuid, started_at timestamptz, trigger text, slice jsonb, floor timestamptz, ready_at timestamptz);
 create function pg_temp.take(qty int, after uuid default null) returns int language sql as $$
   delete from held;
   insert into held select * from meshhook_engine.claim(qty, 30000, 0, after);
@@ -63,12 +63,16 @@ select ok((select vt between now() - interval '1 minute' and clock_timestamp() f
 select ok((select bool_and(last_seq = 2 and version_id is not null and trigger = 'hook') from held
   where msg_id is not null), 'each message comes with its run');
 select ok((select bool_and(read_ct = 1) from held where msg_id is not null), 'first delivery');
+select ok((select bool_and(ready_at between now() - interval '1 minute' and clock_timestamp()) from held
+  where msg_id is not null), 'ready since it was sent, whatever its lane');
 select is(pg_temp.take(10), 0, 'what is leased is not taken again');
 
 -- fencing
 delete from held;
-update pgmq.q_mh_work set vt = clock_timestamp() - interval '1 ms';
+update pgmq.q_mh_work set vt = now() - interval '20 s';
 select is(pg_temp.take(10), 4, 'a lease that ended is taken again');
+select ok((select bool_and(ready_at = now() - interval '20 s') from held where msg_id is not null),
+  'ready since it ended');
 select ok((select bool_and(read_ct = 2) from held where msg_id is not null), 'second delivery');
 create temp table old as select * from held;
 update pgmq.q_mh_work set vt = clock_timestamp() - interval '1 ms';
@@ -138,10 +142,12 @@ update meshhook.projects set window_size = 100 where id in (select a from ids un
 delete from pgmq.q_mh_work;
 delete from meshhook_engine.backlog;
 delete from meshhook_engine.admission;
-insert into meshhook_engine.backlog (project_id, message)
-  select p, jsonb_build_object('p', p, 'r', gen_random_uuid(), 'n', 'a', 'a', 1, 'k', 'step')
-    from ids, lateral (values (a), (b)) x(p), generate_series(1, 20);
+insert into meshhook_engine.backlog (project_id, at, message)
+  select p, now() - i * interval '1 s', jsonb_build_object('p', p, 'r', gen_random_uuid(), 'n', i::text, 'a', 1, 'k', 'step')
+    from ids, lateral (values (a), (b)) x(p), generate_series(1, 20) i;
 select is(pg_temp.take(10), 10, 'a claim fills up from the backlog');
+select ok((select bool_and(ready_at = now() - (message ->> 'n')::int * interval '1 s') from held
+  where msg_id is not null), 'ready since it waits there');
 select results_eq($$ select count(*)::int from held where msg_id is not null group by message ->> 'p' $$,
   $$ values (5), (5) $$, 'an equal share a project');
 select is((select sum(queued)::int from meshhook_engine.admission), 10, 'and counts them');
@@ -163,6 +169,7 @@ insert into meshhook_engine.timers select r.id, 'delay', 'w', 1, now() - interva
 delete from meshhook_engine.backlog;
 select is(pg_temp.take(10), 1, 'a due timer becomes a leased message');
 select ok((select slice is not null from held where msg_id is not null), 'with its step''s row asked for');
+select is((select ready_at from held where msg_id is not null), now() - interval '1 s', 'ready since it was due');
 
 -- intake
 insert into meshhook.endpoints (project_id, workflow_id, trigger, slug)
