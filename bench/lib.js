@@ -113,7 +113,7 @@ const uuid7 = () => {
 async function clean(db) {
   await db.query(`truncate meshhook.runs, meshhook.steps, meshhook.logs, meshhook_engine.timers,
     meshhook_engine.backlog, meshhook_engine.admission, meshhook_engine.counter_deltas,
-    meshhook.counters, meshhook_engine.deliveries, meshhook_engine.watched, meshhook_engine.watchers,
+    meshhook.counters, meshhook_engine.histogram_deltas, meshhook_engine.histograms, meshhook_engine.deliveries, meshhook_engine.watched, meshhook_engine.watchers,
     meshhook_engine.run_news, meshhook_engine.spent, pgmq.q_mh_work, pgmq.q_mh_dead`);
 }
 

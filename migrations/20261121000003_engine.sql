@@ -328,6 +328,8 @@ comment on function meshhook_engine.commit_send is
 -- p_lines (how many it appends), p_status and p_error (null unless the run ends).
 -- Event seqs are p_base + 1 ...; a line's place in its item is p_lg_ord, from 1. p_st_new: this
 -- step can't have a row yet (one edge in, first attempt, no timer); false is always right, and slower.
+-- p_mg_wait, p_mg_time: buckets of how long an attempt waited and took, null for what is none; p_hs_n:
+-- how many of the batch are in a cell of the histograms of the project of p_hs_item.
 --
 -- Answers one row an item that was not applied: 'stale' (the run moved: tail has the events after
 -- p_base; nothing was written), 'resolved' (the run is over or gone: the item's messages are
@@ -344,7 +346,9 @@ create function meshhook_engine.commit(p_slot int,
   p_sd_item int[], p_sd_message jsonb[],
   p_tm_item int[], p_tm_kind text[], p_tm_step text[], p_tm_attempt int[], p_tm_due timestamptz[],
   p_tm_message jsonb[],
-  p_dl_item int[], p_dl_message jsonb[])
+  p_dl_item int[], p_dl_message jsonb[],
+  p_mg_wait smallint[] default '{}', p_mg_time smallint[] default '{}',
+  p_hs_item int[] default '{}', p_hs_cell smallint[] default '{}', p_hs_n int[] default '{}')
 returns table (item int, outcome text, last_seq int, tail jsonb)
 language plpgsql security definer set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
@@ -481,6 +485,17 @@ begin
     select v_project[e.item], 'masked', sum((e.payload ->> 'masked')::bigint)
       from unnest(p_ev_item, p_ev_payload) e(item, payload)
      where v_ok[e.item] and e.payload ? 'masked' group by 1;
+  if cardinality(p_hs_item) > 0 then
+    insert into meshhook_engine.histogram_deltas (project_id, cells, counts)
+      select v_project[h.item], array_agg(h.cell), array_agg(h.n)
+        from (select c.* from unnest(p_hs_item, p_hs_cell, p_hs_n) c(item, cell, n) where v_all
+              union all
+              select m.item, c.cell, 1
+                from unnest(p_mg_item, p_mg_wait, p_mg_time) m(item, wait, took),
+                     lateral (values (m.wait), ((512 + m.took)::smallint)) c(cell)
+               where not v_all and v_ok[m.item] and c.cell is not null) h
+       group by 1;
+  end if;
 
   -- 6. who watches is told, last: this may wait for a flush
   if exists (select from meshhook_engine.watched w where w.until > now()) then

@@ -118,6 +118,8 @@ begin
   delete from meshhook_engine.admission where project_id = p_project;
   delete from meshhook_engine.counter_deltas where project_id = p_project;
   delete from meshhook.counters where project_id = p_project;
+  delete from meshhook_engine.histogram_deltas where project_id = p_project;
+  delete from meshhook_engine.histograms where project_id = p_project;
   delete from meshhook.alert_history where project_id = p_project;
   delete from meshhook.alerts where project_id = p_project;
   delete from meshhook.outbox where project_id = p_project;
@@ -325,8 +327,9 @@ begin
     set value = c.value + excluded.value, updated_at = now()
   )
   select count(*) into folded from gone;
+  perform meshhook_engine.fold_histograms();
   return folded;
 end
 $$;
 comment on function meshhook_engine.compact_counters() is
-  'Fold up to 50,000 rows of deltas into the counters; returns how many. One at a time; any worker calls it.';
+  'Fold up to 50,000 rows of deltas into the counters, and as many into the histograms; returns how many of the first. One at a time; any worker calls it.';

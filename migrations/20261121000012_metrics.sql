@@ -69,7 +69,7 @@ create table meshhook.queue_metrics_minute (
 ) partition by range (at);
 create index queue_metrics_minute_of on meshhook.queue_metrics_minute (project_id, at);
 comment on table meshhook.queue_metrics is 'Queue health by tick, for a day; project_id is null for the installation.';
-comment on table meshhook.queue_metrics_minute is 'Queue health by minute, for 30 days: the mean of what is a level, the last of what is a count (..._total).';
+comment on table meshhook.queue_metrics_minute is 'Queue health by minute, for 30 days: the mean of what is a level, the last of what is a count (..._total), the highest of a percentile (p50, ...).';
 
 create function meshhook_engine.metric_days(p_ahead int default 2) returns int
 language plpgsql security definer set search_path = '' set client_min_messages = 'warning' as $$
@@ -137,7 +137,7 @@ begin
                  case when bool_and(p.label is null) then to_jsonb(max(p.value))
                       else jsonb_object_agg(coalesce(p.label, ''), p.value) end as value
             from (select date_trunc('minute', m.at) as minute, m.project_id, d.key as metric, l.key as label,
-                         round((case when d.key like '%\_total' then max(l.value::text::numeric)
+                         round((case when d.key like '%\_total' or l.key ~ '^p[0-9]+$' then max(l.value::text::numeric)
                                      else avg(l.value::text::numeric) end), 6) as value
                     from meshhook.queue_metrics m, jsonb_each(m.data) d, lateral (
                            select null::text as key, d.value where jsonb_typeof(d.value) = 'number'
@@ -152,7 +152,7 @@ begin
   return v_rows;
 end $$;
 comment on function meshhook_engine.roll_up_metrics(bigint) is
-  'Make minutes of the ticks that are over: the mean of levels, the last of counts. At most an hour at a time; the number of rows.';
+  'Make minutes of the ticks that are over: the mean of levels, the last of counts, the highest of percentiles. At most an hour at a time; the number of rows.';
 
 -- A tick -------------------------------------------------------------------------------------
 
@@ -330,6 +330,9 @@ begin
           union all
           select p.metric, p.project, p.label, p.label_value, p.value
             from meshhook_engine.probe_projects(v_now) p
+          union all
+          select h.metric, h.project, h.label, h.label_value, h.value
+            from meshhook_engine.probe_histograms(v_now) h
           union all
           select d.metric, null, d.label, d.label_value, d.value
             from meshhook_engine.probe_database(v_now) d

@@ -66,6 +66,7 @@ begin
     ('service_role', 'meshhook', '{acknowledge_alert}'),
     ('service_role', 'meshhook_engine', '{acknowledge}'),
     ('meshhook_monitor', 'meshhook_engine', '{lead, step_down, tick}'),
+    ('meshhook_gateway', 'meshhook_engine', '{histogram_totals}'),
     ('authenticated', 'meshhook', '{explain}'),
     ('authenticated', 'meshhook_engine', '{explain_as_member}'),
     ('service_role', 'meshhook', '{explain}'),

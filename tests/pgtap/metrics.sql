@@ -56,13 +56,13 @@ delete from meshhook.queue_metrics;
 delete from meshhook.queue_metrics_minute;
 insert into meshhook.queue_metrics
   select date_trunc('minute', now()) - interval '3 minutes' + s * interval '20 s', p,
-         jsonb_build_object('depth', s, 'x_total', 100 + s, 'age', jsonb_build_object('work', s * 2))
+         jsonb_build_object('depth', s, 'x_total', 100 + s, 'age', jsonb_build_object('work', s * 2, 'p95', s * 2))
     from generate_series(0, 5) s, (values (null::uuid), (pg_temp.project('test-alpha'))) v(p);
 select is(meshhook_engine.roll_up_metrics(13), 4, 'two minutes of two are made');
 select is(meshhook_engine.roll_up_metrics(13), 0, 'once');
 select is((select jsonb_agg(data order by at) from meshhook.queue_metrics_minute where project_id is null),
-  '[{"depth": 1.0, "x_total": 102, "age": {"work": 2.0}}, {"depth": 4.0, "x_total": 105, "age": {"work": 8.0}}]',
-  'the mean of levels, the last of counts');
+  '[{"depth": 1.0, "x_total": 102, "age": {"p95": 4, "work": 2.0}}, {"depth": 4.0, "x_total": 105, "age": {"p95": 10, "work": 8.0}}]',
+  'the mean of levels, the last of counts, the highest of percentiles');
 
 -- Explaining ---------------------------------------------------------------------------------
 

@@ -1,5 +1,10 @@
 #include "worker/engine/batch.h"
 
+#include "core/histogram.h"
+#include "core/mem.h"
+#include "core/time.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 static const enum db_type types[N_BATCH_ARRAYS] = {
@@ -39,6 +44,11 @@ static const enum db_type types[N_BATCH_ARRAYS] = {
 	[TM_MESSAGE] = DB_JSONB,
 	[DL_ITEM] = DB_INT4,
 	[DL_MESSAGE] = DB_JSONB,
+	[MG_WAIT] = DB_INT2,
+	[MG_TIME] = DB_INT2,
+	[HS_ITEM] = DB_INT4,
+	[HS_CELL] = DB_INT2,
+	[HS_N] = DB_INT4,
 };
 
 void
@@ -47,6 +57,8 @@ batch_init(struct batch *b)
 	for (int i = 0; i < N_BATCH_ARRAYS; i++)
 		db_array_init(&b->arrays[i], types[i]);
 	buf_init(&b->runs);
+	b->cells = NULL;
+	b->n_cells = b->room_cells = 0;
 	b->n_items = b->n_sends = 0;
 	b->due_ms = 0;
 }
@@ -57,6 +69,9 @@ batch_deinit(struct batch *b)
 	for (int i = 0; i < N_BATCH_ARRAYS; i++)
 		db_array_deinit(&b->arrays[i]);
 	buf_deinit(&b->runs);
+	free(b->cells);
+	b->cells = NULL;
+	b->n_cells = b->room_cells = 0;
 }
 
 void
@@ -65,6 +80,7 @@ batch_reset(struct batch *b)
 	for (int i = 0; i < N_BATCH_ARRAYS; i++)
 		db_array_reset(&b->arrays[i]);
 	buf_clear(&b->runs);
+	b->n_cells = 0;
 	b->n_items = b->n_sends = 0;
 	b->due_ms = 0;
 }
@@ -159,11 +175,53 @@ add_sends(struct batch *b, const struct item *item, uint32_t at)
 	}
 }
 
+/* Cells are few, and the one that is looked for is mostly among the first. */
+static void
+add_cell(struct batch *b, uint32_t at, const struct uuid *project, int cell)
+{
+	uint32_t i = 0;
+
+	while (i < b->n_cells &&
+	    (b->cells[i].cell != cell ||
+		uuid_cmp(b->cells[i].project, project) != 0))
+		i++;
+	if (i == b->room_cells) {
+		b->room_cells = i > 0 ? i * 2 : 64;
+		b->cells =
+		    xrealloc(b->cells, b->room_cells * sizeof(struct cell));
+	}
+	if (i == b->n_cells)
+		b->cells[b->n_cells++] = (struct cell){
+			.project = project, .item = at, .cell = cell
+		};
+	b->cells[i].n++;
+}
+
+/* How long it waited and took, once by itself, for when only a part of the
+ * batch is applied, and once added up. */
+static void
+add_times(struct batch *b, uint32_t at, const struct task *t, int64_t now_us)
+{
+	int wait = (int)histogram_bucket(t->waited_us);
+	int took = (int)histogram_bucket(now_us - t->begun_us);
+
+	if (!t->attempted) {
+		db_array_null(&b->arrays[MG_WAIT]);
+		db_array_null(&b->arrays[MG_TIME]);
+		return;
+	}
+	db_array_int2(&b->arrays[MG_WAIT], (int16_t)wait);
+	db_array_int2(&b->arrays[MG_TIME], (int16_t)took);
+	add_cell(b, at, &t->version->project, CELL_WAIT + wait);
+	add_cell(b, at, &t->version->project, CELL_TIME + took);
+}
+
 void
 batch_add(
     struct batch *b, const struct item *item, struct task **tasks, uint32_t n)
 {
 	uint32_t at = ++b->n_items;
+	int64_t now_us = time_mono_us();
 	char run[UUID_TEXT];
 
 	db_array_uuid(&b->arrays[IT_RUN], &tasks[0]->run);
@@ -177,6 +235,7 @@ batch_add(
 		add_int(b, MG_ITEM, at);
 		db_array_int8(&b->arrays[MG_ID], tasks[i]->id);
 		db_array_time(&b->arrays[MG_VT], tasks[i]->vt);
+		add_times(b, at, tasks[i], now_us);
 	}
 	add_events(b, item, at);
 	add_rows(b, item, at);
@@ -190,6 +249,11 @@ batch_add(
 void
 batch_params(struct batch *b, int32_t slot, struct db_param *params)
 {
+	for (uint32_t i = 0; i < b->n_cells; i++) {
+		add_int(b, HS_ITEM, b->cells[i].item);
+		db_array_int2(&b->arrays[HS_CELL], (int16_t)b->cells[i].cell);
+		add_int(b, HS_N, b->cells[i].n);
+	}
 	*params++ = db_int4(slot);
 	for (int i = 0; i < N_BATCH_ARRAYS; i++)
 		*params++ = db_array(&b->arrays[i]);

@@ -42,7 +42,23 @@ enum batch_array {
 	TM_MESSAGE,
 	DL_ITEM,
 	DL_MESSAGE,
+	MG_WAIT,
+	MG_TIME,
+	HS_ITEM,
+	HS_CELL,
+	HS_N,
 	N_BATCH_ARRAYS
+};
+
+/* A bucket of the histogram of one of these is a cell (bucket_end() in SQL). */
+enum { CELL_WAIT = 0, CELL_TIME = 512 };
+
+/* How many attempts of a project's are in a cell; item is one of them. */
+struct cell {
+	const struct uuid *project;
+	uint32_t item;
+	int32_t n;
+	int cell;
 };
 
 struct batch {
@@ -50,6 +66,8 @@ struct batch {
 	uint32_t n_items, n_sends;
 	int64_t due_ms;  /* the first of its timers; 0: none */
 	struct buf runs; /* of items with lines, for those who follow them */
+	struct cell *cells;
+	uint32_t n_cells, room_cells;
 };
 
 void batch_init(struct batch *b);

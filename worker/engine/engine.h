@@ -97,7 +97,10 @@ struct task {
 	struct message message;
 	struct str trigger;
 	int64_t started_us;
-	int64_t now_ms;      /* the database's clock when it was claimed */
+	int64_t now_ms;    /* the database's clock when it was claimed */
+	int64_t waited_us; /* from when it was ready until then */
+	int64_t begun_us;  /* when it came to us, on our clock */
+	int attempted;     /* it was an attempt, and the item has its result */
 	int64_t deadline_ms; /* of all tries; 0: none */
 	int32_t base;        /* the last event that the slice knows */
 	int32_t known;       /* the last one of the tail */
@@ -186,8 +189,8 @@ int64_t poll_now_ms(const struct worker *w); /* the database's clock */
 struct task *task_new(struct worker *w);
 void task_to(struct task *t, enum task_state state);
 void task_free(struct task *t); /* done with the message */
-/* A claimed row. The task goes its way; nothing is returned. */
-void task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms);
+/* A row claimed then. The task goes its way; nothing is returned. */
+void task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_us);
 void tasks_unpark(struct worker *w); /* if they are all that is in hand */
 /* Its version is here, or can't be had. */
 void task_begin(struct task *t);

@@ -346,6 +346,8 @@ task_facts(struct item *item, struct task *t, struct error *err)
 	if (run_status(item->run) != RUN_RUNNING ||
 	    is_resolved(item, &t->message))
 		return 0;
+	t->attempted =
+	    t->message.kind == MESSAGE_STEP || t->message.kind == MESSAGE_RETRY;
 	if (t->message.kind == MESSAGE_RETRY ||
 	    t->message.kind == MESSAGE_DELAY) {
 		event_timer_fired(
@@ -489,6 +491,8 @@ item_make(struct item *item, struct arena *a, struct task **tasks, uint32_t n,
 		.version = tasks[0]->version,
 		.now_ms = poll_now_ms(tasks[0]->w),
 	};
+	for (uint32_t i = 0; i < n; i++)
+		tasks[i]->attempted = 0;
 	/* an abandoned task is alone, whatever else is there is deleted */
 	for (uint32_t i = 0; i < n; i++)
 		if (tasks[i]->care == CARE_ABANDON)

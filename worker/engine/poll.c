@@ -73,7 +73,7 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 {
 	struct worker *w = arg;
 	struct poller *p = &w->poller;
-	int64_t now_ms;
+	int64_t now_us;
 	uint32_t n;
 	int suspect;
 
@@ -87,7 +87,7 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 	}
 	testpoint("after_claim");
 	header_read(p, rows);
-	now_ms = rows_time_ms(rows, 0, "vt");
+	now_us = rows_time(rows, 0, "vt");
 	n = (uint32_t)rows->n - 1;
 	p->empty = n == 0 && !p->moved;
 	if (w->draining) {
@@ -104,7 +104,7 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 		poll_again(w);
 	p->landing = 0;
 	for (uint32_t i = 1; i <= n; i++)
-		task_claimed(w, rows, (int)i, now_ms);
+		task_claimed(w, rows, (int)i, now_us);
 	loop_timer_set(p->timer, idle_ms(w));
 	poll_again(w);
 	worker_check_over(w);

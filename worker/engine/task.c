@@ -1,6 +1,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/testpoint.h"
+#include "core/time.h"
 #include "worker/engine/engine.h"
 
 #include <stdlib.h>
@@ -150,11 +151,12 @@ tasks_unpark(struct worker *w)
 }
 
 void
-task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms)
+task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_us)
 {
 	struct task *t = task_new(w);
 
-	t->now_ms = now_ms;
+	t->now_ms = db_time_to_ms(now_us);
+	t->begun_us = time_mono_us();
 	t->id = rows_int(rows, row, "msg_id");
 	t->vt = rows_time(rows, row, "vt");
 	t->reads = (int32_t)rows_int(rows, row, "read_ct");
@@ -164,6 +166,7 @@ task_claimed(struct worker *w, struct rows *rows, int row, int64_t now_ms)
 	t->started_us = rows_time(rows, row, "started_at");
 	t->trigger = copied(t, rows_str(rows, row, "trigger"));
 	t->slice_text = copied(t, rows_str(rows, row, "slice"));
+	t->waited_us = now_us - rows_time(rows, row, "ready_at");
 	if (t->reads < SUSPECT_READS) {
 		task_open(t);
 		return;

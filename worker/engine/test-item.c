@@ -156,6 +156,7 @@ test_tail_is_younger(void **state)
 	    4);
 	make(&f, &item);
 	assert_int_equal(item.n_events, 0); /* answered: only to be deleted */
+	assert_int_equal(f.task.attempted, 0);
 	tear_down(&f);
 
 	set_up(&f, B_MESSAGE, "{\"outputs\": {\"a\": {\"n\": 1}}}", 2);
@@ -170,6 +171,7 @@ test_tail_is_younger(void **state)
 	assert_string_equal(
 	    json_text(&f.arena, json_get(item.events[0].payload, "output")).s,
 	    "{\"m\":7}");
+	assert_int_equal(f.task.attempted, 1);
 	tear_down(&f);
 }
 
@@ -182,12 +184,14 @@ test_abandoned_ends_its_run(void **state)
 	(void)state;
 	set_up(&f, A_MESSAGE, "{}", 2);
 	f.task.care = CARE_ABANDON;
+	f.task.attempted = 1; /* in an item that was stale */
 	f.task.refused = (struct error){ FAULT_INPUT, "POISON", "too often" };
 	make(&f, &item);
 	assert_int_equal(item.n_events, 2);
 	assert_string_equal(item.events[1].type, "run.failed");
 	assert_string_equal(item.status, "failed");
 	assert_non_null(item.dead);
+	assert_int_equal(f.task.attempted, 0);
 	tear_down(&f);
 }
 

@@ -1,0 +1,112 @@
+-- How long steps wait and take: histograms, by project, merged exactly.
+--
+-- An attempt at a step that came by a message of its own has waited from when it was ready (sent,
+-- to the queue or the backlog; its retry due; its last lease over) until a worker had it, and took
+-- from then until the commit that records it was sent. That commit brings both, so a histogram
+-- counts exactly what is recorded, whatever dies. What is carried out along with the step before
+-- it (docs/decisions/0001) waits for nothing and isn't counted.
+--
+-- Buckets are those of core/histogram.h: eight of equal width an octave of microseconds. The middle
+-- of one is within a sixteenth (6.25 %) of all that it counts. A cell is a bucket of one of the metrics.
+
+-- As with counters: a commit inserts a row of deltas, whoever folds them adds them up.
+create table meshhook_engine.histogram_deltas (
+  project_id uuid not null,
+  at timestamptz not null default now(),
+  cells smallint[] not null,
+  counts int[] not null
+);
+-- slot: the half minute that it was recorded in, while that is of this minute; then '-infinity'.
+create table meshhook_engine.histograms (
+  slot timestamptz not null,
+  project_id uuid not null,
+  cell smallint not null,
+  n bigint not null,
+  primary key (slot, project_id, cell)
+) with (fillfactor = 50);
+comment on table meshhook_engine.histogram_deltas is 'What fold_histograms() adds to the histograms: a row a commit and project.';
+comment on table meshhook_engine.histograms is 'How often each duration was seen, by project: of the last half minutes, and (slot -infinity) of all before them.';
+
+create function meshhook_engine.cell_metric(p_cell int) returns text
+language sql immutable
+return (array['step_wait_seconds', 'step_time_seconds'])[1 + p_cell / 512];
+comment on function meshhook_engine.cell_metric(int) is 'The metric that a cell is of; p_cell % 512 is its bucket.';
+
+create function meshhook_engine.bucket_end(p_bucket int) returns bigint
+language sql immutable
+return case when p_bucket < 8 then p_bucket + 1 else (9 + p_bucket % 8)::bigint << (p_bucket / 8 - 1) end;
+comment on function meshhook_engine.bucket_end(int) is 'The least microsecond above a bucket, as histogram_end() in core/histogram.h; the one before it ends where it begins.';
+
+create function meshhook_engine.bucket_middle(p_bucket int) returns float8
+language sql immutable
+return (meshhook_engine.bucket_end(p_bucket) - 1
+  + case when p_bucket > 0 then meshhook_engine.bucket_end(p_bucket - 1) else 0 end) / 2e6;
+comment on function meshhook_engine.bucket_middle(int) is 'The middle of a bucket, in seconds: within a sixteenth of all that fell into it.';
+
+-- The half minute before this one: what percentiles are of begins there.
+create function meshhook_engine.histogram_edge(p_now timestamptz) returns timestamptz
+language sql stable
+return date_bin('30 seconds', p_now, timestamptz 'epoch') - interval '30 seconds';
+comment on function meshhook_engine.histogram_edge(timestamptz) is 'Since when percentiles count: the half minute before this one.';
+
+-- Called under the lock of compact_counters().
+create function meshhook_engine.fold_histograms() returns void
+language plpgsql set search_path = '' as $$
+declare
+  v_edge timestamptz := meshhook_engine.histogram_edge(clock_timestamp());
+begin
+  with gone as (
+    delete from meshhook_engine.histogram_deltas where ctid = any (array(
+      select ctid from meshhook_engine.histogram_deltas limit 50000))
+    returning project_id, at, cells, counts)
+  insert into meshhook_engine.histograms as h (slot, project_id, cell, n)
+    select case when g.at < v_edge then '-infinity' else date_bin('30 seconds', g.at, timestamptz 'epoch') end,
+           g.project_id, c.cell, sum(c.n)
+      from gone g, unnest(g.cells, g.counts) c(cell, n)
+     group by 1, 2, 3 order by 1, 2, 3
+  on conflict (slot, project_id, cell) do update set n = h.n + excluded.n;
+  with past as (
+    delete from meshhook_engine.histograms where slot > '-infinity' and slot < v_edge
+    returning project_id, cell, n)
+  insert into meshhook_engine.histograms as h (slot, project_id, cell, n)
+    select '-infinity', p.project_id, p.cell, sum(p.n) from past p group by 2, 3 order by 2, 3
+  on conflict (slot, project_id, cell) do update set n = h.n + excluded.n;
+end $$;
+comment on function meshhook_engine.fold_histograms() is
+  'Add up to 50,000 rows of deltas to the histograms, and slots that are over to what was before.';
+
+-- Percentiles of the last half minute to minute: the bucket in which so large a share of all ends.
+-- Those of the installation are of all projects' histograms added up; beyond 500 projects the
+-- quietest have none of their own.
+create function meshhook_engine.probe_histograms(p_now timestamptz)
+returns table (metric text, project uuid, label text, label_value text, value float8)
+language sql stable set search_path = '' as $$
+  with seen as materialized (
+    select h.project_id, h.cell, sum(h.n) as n from meshhook_engine.histograms h
+     where h.slot >= meshhook_engine.histogram_edge(p_now) group by 1, 2),
+  cells as (
+    select null::uuid as project, s.cell, sum(s.n) as n from seen s group by 2
+    union all
+    select s.project_id, s.cell, s.n from seen s
+     where s.project_id in (select x.project_id from seen x group by 1 order by sum(x.n) desc limit 500)),
+  ranked as (
+    select c.project, c.cell, sum(c.n) over (w order by c.cell) as upto, sum(c.n) over w as total
+      from cells c window w as (partition by c.project, c.cell / 512))
+  select meshhook_engine.cell_metric(r.cell / 512 * 512), r.project, 'q', q.name,
+         meshhook_engine.bucket_middle(min(r.cell) % 512)
+    from ranked r join (values ('p50', 0.50), ('p95', 0.95), ('p99', 0.99)) q(name, share)
+      on r.upto >= q.share * r.total
+   group by r.cell / 512, r.project, q.name
+$$;
+comment on function meshhook_engine.probe_histograms is
+  'Percentiles (p50, p95, p99) of what steps waited and took in the last half minute to minute, in seconds, within a sixteenth: by project (500 at most, the busiest), and of all. No rows where nothing was recorded.';
+
+create function meshhook_engine.histogram_totals()
+returns table (metric text, project uuid, le float8, n bigint)
+language sql stable security definer set search_path = '' as $$
+  select meshhook_engine.cell_metric(h.cell), h.project_id,
+         meshhook_engine.bucket_end(h.cell % 512) / 1e6, sum(h.n)::bigint
+    from meshhook_engine.histograms h group by h.cell, h.project_id order by 1, 2, 3
+$$;
+comment on function meshhook_engine.histogram_totals() is
+  'The histograms since ever: how many attempts (n) waited or took less than le seconds and not less than the next smaller le there can be. They only grow; what commits brought since the last fold is not in them yet.';

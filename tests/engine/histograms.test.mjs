@@ -1,0 +1,80 @@
+// How long steps wait and take, as a real worker measures it at a target that sleeps; and that
+// histograms count what was recorded, however often workers are killed.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { World, checkRun, random, seed, sleep, until } from '../crash/lib.mjs';
+
+const start = { id: 'start', type: 'manual' };
+const edges = (...ids) => ids.slice(1).map((id, i) => ({ from: ids[i], to: id }));
+const done = (w) => until('all runs ended', async () => (await w.pending()) === 0);
+const fold = (w) => w.db.query('select meshhook_engine.compact_counters()');
+
+// {step_time_seconds: {p50, p95, p99}, step_wait_seconds: {...}} of the world's project
+async function percentiles(w) {
+  const { rows } = await w.db.query(`select metric, jsonb_object_agg(label_value, value) as q
+    from meshhook_engine.probe_histograms(clock_timestamp()) where project = (select id from meshhook.projects where slug = $1)
+    group by metric`, [w.slug]);
+  return Object.fromEntries(rows.map((r) => [r.metric, r.q]));
+}
+
+test('percentiles are those of what the target took, within a sixteenth', { timeout: 60000 }, async () => {
+  const w = await World.open('histogram');
+  try {
+    await w.startTarget();
+    w.publish({ name: 'nap', nodes: [start, { id: 'call', type: 'http_call', method: 'POST', timeout: '20s',
+      url: `http://127.0.0.1:${w.port}/?delay={{ input.ms }}` }], edges: edges('start', 'call') });
+    // in an order that is not theirs: 30 of 40 take 0.6 s, 8 take 1.5 s, 2 take 4 s
+    const naps = Array.from({ length: 40 }, (_, i) => ({ ms: i % 20 === 7 ? 4000 : i % 5 === 3 ? 1500 : 600 }));
+    assert.deepEqual([600, 1500, 4000].map((ms) => naps.filter((n) => n.ms === ms).length), [30, 8, 2]);
+    const first = Date.now();
+    for (const nap of naps) await w.start('nap', nap);
+    const last = Date.now();
+    await sleep(1000);
+    const ready = Date.now();
+    w.worker();
+    await done(w);
+    await fold(w);
+    const { step_time_seconds: time, step_wait_seconds: wait } = await percentiles(w);
+    // beside the nap: connecting, and the commit before this one; under ASan
+    const took = (q, ms) => assert.ok(time[q] >= ms / 1000 * 15 / 16 && time[q] <= (ms / 1000 + 0.4) * 17 / 16,
+      `${q} of ${ms} ms is ${time[q]} s`);
+    took('p50', 600);
+    took('p95', 1500);
+    took('p99', 4000);
+    assert.ok(wait.p50 >= (ready - last) / 1000 * 15 / 16, `they waited: ${wait.p50}`);
+    assert.ok(wait.p99 <= (Date.now() - first - 4000) / 1000 * 17 / 16, `and no longer: ${wait.p99}`);
+  } finally { await w.close(); }
+});
+
+test('workers are killed, and each recorded attempt is counted once', { timeout: 120000 }, async () => {
+  const w = await World.open('histogram-kill');
+  const rand = random(seed);
+  try {
+    await w.startTarget('--delay-ms', '20');
+    const call = (id, query) => ({ id, type: 'http_call', method: 'POST', url: `http://127.0.0.1:${w.port}/${id}${query}`,
+      retry: { attempts: 3, backoff: '50ms' } });
+    const nodes = [start, call('a', ''), { id: 'b', type: 'log', message: 'b' }, call('c', '?fail=1'),
+      { id: 'd', type: 'delay', for: '100ms' }, { id: 'e', type: 'transform', output: { e: 1 } }];
+    w.publish({ name: 'chain', nodes, edges: edges(...nodes.map((n) => n.id)) });
+    const runs = [];
+    for (let i = 0; i < 60; i++) runs.push(await w.start('chain'));
+    const workers = [0, 1].map(() => w.spawn(['worker', '--inline', '0', '--batch', '10']));
+    for (let kills = 0; kills < 8 && (await w.pending()) > 0; kills++) {
+      await sleep(100 + 400 * rand());
+      const i = Math.floor(rand() * 2);
+      workers[i].kill('SIGKILL');
+      await workers[i].over;
+      workers[i] = w.spawn(['worker', '--inline', '0', '--batch', '10']);
+    }
+    await done(w);
+    for (const run of runs) await checkRun(w, run);
+    await fold(w);
+    const { rows: [n] } = await w.db.query(`with p as (select id from meshhook.projects where slug = $1)
+      select (select count(*)::int from meshhook.run_events, p where project_id = p.id
+                and type in ('step.succeeded', 'step.failed', 'step.waiting')) as recorded,
+        (select sum(n)::int from meshhook_engine.histogram_totals(), p where project = p.id and metric = 'step_time_seconds') as time,
+        (select sum(n)::int from meshhook_engine.histogram_totals(), p where project = p.id and metric = 'step_wait_seconds') as wait`, [w.slug]);
+    assert.ok(n.recorded > 60 * 5, 'five steps, one of them mostly twice');
+    assert.deepEqual(n, { recorded: n.recorded, time: n.recorded, wait: n.recorded });
+  } finally { await w.close(); }
+});
