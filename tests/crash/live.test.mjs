@@ -1,6 +1,7 @@
 // The last line of a run arrives whatever became of its broadcast, and broadcasting keeps to the
 // quota. The reader here is the one of docs/logs.md, its clock fifty times as fast: it listens to
 // the rows of realtime.messages, which is what Realtime would deliver.
+import crypto from 'node:crypto';
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { World, random, rounds, seed, sleep, until } from './lib.mjs';

@@ -271,7 +271,7 @@ test(`${rounds} messages to receivers that fail in every way: none lost, each gr
   for (let g = 1; g <= groups; g++) {
     const order = r.got.filter((one) => one.ok && one.json.data.g === g).map((one) => one.json.data.n);
     assert.deepEqual([...new Set(order)], Array.from({ length: each }, (_, i) => i + 1), `group ${g}`);
-    assert.deepEqual(order, order.toSorted((a, b) => a - b), `group ${g} out of order`);
+    assert.deepEqual(order, [...order].sort((a, b) => a - b), `group ${g} out of order`);
   }
 });
 

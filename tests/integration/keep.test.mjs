@@ -2,7 +2,7 @@
 // meanwhile; counters under load; messages that were given up.
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
 import { createServer } from "node:http";
 import os from "node:os";
@@ -234,7 +234,7 @@ async function storage(limit = 50 << 20) {
       if (body.length > limit) return error("413", "Payload too large", "The object exceeded the maximum allowed size");
       if (s.objects.has(name) && req.headers["x-upsert"] !== "true") return error("409", "Duplicate", "The resource already exists");
       s.objects.set(name, { bytes: body, type: req.headers["content-type"] });
-      say(200, { Id: crypto.randomUUID(), Key: name });
+      say(200, { Id: randomUUID(), Key: name });
     });
   });
   await new Promise((resolve) => s.server.listen(0, "127.0.0.1", resolve));

@@ -12,7 +12,7 @@ import pg from "pg";
 import WebSocket from "ws";
 
 const run = "11111111-1111-1111-1111-111111111111";
-const scenarios = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../realtime");
+const scenarios = path.resolve(path.dirname(new URL(import.meta.url).pathname), "../realtime");
 const users = { a: "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa", b: "bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb" };
 const db = new pg.Client({ connectionString: process.env.SUPABASE_DB_URL });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

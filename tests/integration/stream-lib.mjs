@@ -100,7 +100,11 @@ export class Stream {
         res.on("error", () => {});
         res.on("close", () => {
           this.closed = true;
-          if (this.body) this.problem = JSON.parse(this.body);
+          try {
+            if (this.body) this.problem = JSON.parse(this.body);
+          } catch {
+            // cut off in the middle
+          }
           resolve(this);
         });
         if (this.status === 200) resolve(this);

@@ -1,6 +1,7 @@
 // An unmodified supabase-js against the stack's API port: who signs up, what they see under RLS, and
 // a run's lines live, by the module in sdk/js. What goes wrong on the way must not be seen in the lines.
 import assert from "node:assert/strict";
+import crypto from "node:crypto";
 import { execFile, execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
