@@ -170,7 +170,7 @@ static const struct opt opts[] = {
 	{ .name = "summary",
 	    .arg = "TEXT",
 	    .help = "one line; may hold {{ value }}, {{ project }}, {{ rule "
-		    "}}, {{ labels.NAME }}" },
+		    "}}, {{ labels }}, {{ labels.NAME }}" },
 	{ .name = "description", .arg = "TEXT", .help = "what to do" },
 	{ .name = "runbook", .arg = "URL", .help = "where more is said" },
 	{ .name = "label",

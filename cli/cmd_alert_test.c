@@ -163,14 +163,17 @@ run(struct trial *t, int64_t since_ms, struct error *err)
 		piece = since_ms <= DAY_MS ? 600000 : 21600000;
 	const struct sql *sql =
 	    since_ms <= DAY_MS ? &sql_alert_samples : &sql_alert_samples_minute;
-	const struct str *names;
-	size_t n = cond_metrics(&t->s->cli->arena, t->rule.cond, &names);
+	struct cond_metric *reads = NULL;
+	size_t n = cond_metrics(&t->s->cli->arena, t->rule.cond, &reads, 0);
 	struct db_array metrics;
 	int r = 0;
 
 	db_array_init(&metrics, DB_TEXT);
-	for (size_t i = 0; i < n; i++)
-		db_array_str(&metrics, names[i]);
+	for (size_t i = 0; i < n; i++) {
+		db_array_str(&metrics, reads[i].name);
+		if (t->rule.range_ms < reads[i].range_ms)
+			t->rule.range_ms = reads[i].range_ms;
+	}
 	samples_init(&t->samples, &t->store, TICKS, SERIES_MOST,
 	    since_ms <= DAY_MS ? 30000 : 210000);
 	for (int64_t at = now - since_ms; r == 0 && at < now; at += piece) {

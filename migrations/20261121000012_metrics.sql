@@ -62,6 +62,7 @@ create table meshhook.queue_metrics (
   data jsonb not null
 ) partition by range (at);
 create index queue_metrics_of on meshhook.queue_metrics (project_id, at);
+create index queue_metrics_at on meshhook.queue_metrics (at);
 create table meshhook.queue_metrics_minute (
   at timestamptz not null,
   project_id uuid,
@@ -185,13 +186,14 @@ comment on function meshhook_engine.probe_queue is
   'The queue''s own metrics: lengths exact up to 10,000, ages in seconds.';
 
 -- By project: what its counters and its share of the queue say. Those without any news for an
--- hour are left out, and beyond 500 the quietest.
+-- hour, nothing of which waits, are left out, and beyond 500 the quietest.
 create function meshhook_engine.probe_projects(p_now timestamptz)
 returns table (metric text, project uuid, label text, label_value text, value float8)
 language sql stable set search_path = '' as $$
   with busy as materialized (
     select c.project_id from meshhook.counters c group by c.project_id
     having max(c.updated_at) > p_now - interval '1 hour'
+        or sum(c.value) filter (where c.metric = 'backlog') > 0
      order by max(c.updated_at) desc limit 500),
   c as materialized (
     select c.project_id, c.metric, c.value from meshhook.counters c join busy using (project_id)),
@@ -353,3 +355,22 @@ begin
 end $$;
 comment on function meshhook_engine.tick(uuid, interval) is
   'A monitor''s tick: leads for p_ttl or goes on leading, measures, and keeps what was measured in queue_metrics. No rows: another leads. Labels: one at most beside the project.';
+
+-- What was measured, for whoever begins to look back at it. One value a row, in the order of time.
+create function meshhook_engine.metric_history(p_metrics text[], p_since timestamptz[], p_from timestamptz,
+  p_to timestamptz)
+returns table (at timestamptz, metric text, project uuid, label_value text, value float8)
+language sql stable security definer set search_path = '' as $$
+  select m.at, w.metric, m.project_id, l.key, l.value::float8
+    from meshhook.queue_metrics m
+    join unnest(p_metrics, p_since) w(metric, since) on m.at >= w.since and m.data ? w.metric,
+    lateral (
+      select null::text as key, m.data -> w.metric as value where jsonb_typeof(m.data -> w.metric) = 'number'
+      union all
+      select e.key, e.value from jsonb_each(case when jsonb_typeof(m.data -> w.metric) = 'object'
+        then m.data -> w.metric else '{}' end) e) l
+   where m.at >= p_from and m.at < p_to
+   order by m.at
+$$;
+comment on function meshhook_engine.metric_history is
+  'Values of metrics in queue_metrics with p_from <= at < p_to, each since its own p_since, in the order of time.';

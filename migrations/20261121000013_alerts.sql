@@ -3,7 +3,7 @@
 -- transaction, with its fence; nothing is sent that isn't recorded first.
 
 -- A rule. project_id null: the installation's, seen by service_role. expr: monitor/rule/cond.h.
--- Texts may hold {{ value }}, {{ labels.NAME }}, {{ project }} and {{ rule }}.
+-- Texts may hold {{ value }}, {{ labels }}, {{ labels.NAME }}, {{ project }} and {{ rule }}.
 create table meshhook.alert_rules (
   id uuid primary key default meshhook_engine.uuid7(),
   project_id uuid references meshhook.projects on delete cascade,
@@ -424,11 +424,11 @@ insert into meshhook.alert_rules (name, expr, hold_s, keep_s, severity, summary,
    'Live logs of project {{ project }} can''t be broadcast', 'realtime.messages refuses rows.',
    'docs/monitoring.md#broadcast-failing'),
   ('xmin-held', 'xmin_age_seconds > 5m or xmin_age > 5000000', 60, 60, 'warning',
-   '{{ labels.session }}{{ labels.slot }}{{ labels.prepared }} keeps the database from removing what is dead',
+   '{{ labels }} keeps the database from removing what is dead',
    'A transaction is open (label session: its pid; end it with select pg_terminate_backend(pid)), a replication slot is'
    ' behind (label slot; drop it with select pg_drop_replication_slot(name) when nobody needs it), or a prepared'
    ' transaction was forgotten (label prepared; rollback prepared ''gid'').', 'docs/monitoring.md#xmin-held'),
-  ('slot-idle', 'slot_idle > 0', 300, 60, 'warning', 'Nobody reads the replication slot {{ labels.slot }}',
+  ('slot-idle', 'slot_idle > 0', 300, 60, 'warning', 'Nobody reads the replication {{ labels }}',
    'It keeps write-ahead log for ever: drop it with select pg_drop_replication_slot(name), or start its reader.',
    'docs/monitoring.md#slot-idle'),
   ('disk-growth', 'increase(wal_bytes_total[10m]) > 50GB or delta(database_bytes[30m]) > 20GB', 0, 600, 'warning',

@@ -65,7 +65,7 @@ begin
     ('authenticated', 'meshhook_engine', '{acknowledge_as_member}'),
     ('service_role', 'meshhook', '{acknowledge_alert}'),
     ('service_role', 'meshhook_engine', '{acknowledge}'),
-    ('meshhook_monitor', 'meshhook_engine', '{lead, step_down, tick}'),
+    ('meshhook_monitor', 'meshhook_engine', '{lead, metric_history, step_down, tick}'),
     ('meshhook_gateway', 'meshhook_engine', '{histogram_totals}'),
     ('authenticated', 'meshhook', '{explain}'),
     ('authenticated', 'meshhook_engine', '{explain_as_member}'),

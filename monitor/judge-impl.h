@@ -61,9 +61,11 @@ struct judge {
 	uint32_t n_silences;
 	struct alert_channel *channels;
 	uint32_t n_channels;
-	struct json *projects; /* id: slug */
-	int64_t version;       /* -1: to be loaded */
-	int busy;              /* a load or a record is under way */
+	struct json *projects;     /* id: slug */
+	struct cond_metric *reads; /* what all rules look at */
+	size_t n_reads;
+	int64_t version; /* -1: to be loaded */
+	int busy;        /* a load or a record is under way */
 	struct world worlds[2];
 	int at; /* the world that is recorded; the other is a step's */
 };

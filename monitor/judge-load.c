@@ -40,6 +40,21 @@ severity(struct str name)
 					: SEVERITY_INFO;
 }
 
+/* What it looks at, and how far back. */
+static void
+take_reads(struct judge *j, struct rule *r)
+{
+	struct cond_metric *own = NULL;
+	size_t n = cond_metrics(&j->config, r->pure.cond, &own, 0);
+
+	for (size_t i = 0; i < n; i++)
+		if (r->pure.range_ms < own[i].range_ms)
+			r->pure.range_ms = own[i].range_ms;
+	if (r->enabled)
+		j->n_reads = cond_metrics(
+		    &j->config, r->pure.cond, &j->reads, j->n_reads);
+}
+
 static void
 take_rule(struct judge *j, struct rule *r, const struct json *of)
 {
@@ -65,6 +80,7 @@ take_rule(struct judge *j, struct rule *r, const struct json *of)
 		&j->config, text(of, "expr"), RANGE_MOST_MS, &cond, &err) < 0)
 		r->problem = arena_strdup(&j->config, err.text);
 	r->pure.cond = cond;
+	take_reads(j, r);
 }
 
 static void
@@ -185,6 +201,8 @@ judge_take(struct judge *j, struct str answer, struct error *err)
 	silences = json_get(all, "silences");
 	groups = json_get(all, "groups");
 	j->projects = json_get(all, "projects");
+	j->reads = NULL;
+	j->n_reads = 0;
 	j->n_rules = count(rules);
 	j->rules = arena_array(&j->config, j->n_rules + 1, sizeof(*j->rules));
 	for (uint32_t i = 0; i < j->n_rules; i++)

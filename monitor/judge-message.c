@@ -102,11 +102,26 @@ struct filling {
 	const struct alert *alert;
 };
 
+/* "slot standby_1", "table runs, kind x" */
+static struct str
+labels_text(struct arena *a, const struct alert *alert)
+{
+	const char *text = "";
+
+	for (uint32_t i = 0; i < alert->n_labels; i++)
+		text = arena_printf(a, "%s%s%.*s %.*s", text, i > 0 ? ", " : "",
+		    STR_FMT(alert->labels[i].name),
+		    STR_FMT(alert->labels[i].value));
+	return str_of(text);
+}
+
 static struct str
 fill_one(struct arena *a, const struct filling *f, struct str name)
 {
 	if (str_is(name, "value"))
 		return str_of(arena_printf(a, "%.6g", f->alert->value));
+	if (str_is(name, "labels"))
+		return labels_text(a, f->alert);
 	if (str_is(name, "project"))
 		return project_name(f->j, f->alert->project);
 	if (name.n > 7 && memcmp(name.s, "labels.", 7) == 0)

@@ -472,6 +472,22 @@ step(struct judge *j)
 		      db_jsonb(json_text(a, s.problems))) == 0;
 }
 
+/* What the rules look back at is there. */
+static void
+recalled(void *arg, const struct error *err)
+{
+	struct judge *j = arg;
+
+	j->busy = 0;
+	if (err == NULL) {
+		step(j);
+		return;
+	}
+	judge_reset(j);
+	if (err->fault != FAULT_RETRY)
+		log_warn("alerts.not_recalled", E_(err));
+}
+
 static void
 loaded(void *arg, struct rows *rows, const struct error *cause)
 {
@@ -491,7 +507,8 @@ loaded(void *arg, struct rows *rows, const struct error *cause)
 	}
 	log_debug("alerts.loaded", I_("rules", j->n_rules),
 	    I_("channels", j->n_channels));
-	step(j);
+	j->busy = 1;
+	samples_recall(j->m, j->reads, j->n_reads, recalled, j);
 }
 
 void

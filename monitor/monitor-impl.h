@@ -6,6 +6,7 @@
 #include "monitor/deliver.h"
 #include "monitor/judge.h"
 #include "monitor/monitor.h"
+#include "monitor/recall.h"
 #include "monitor/rule/series.h"
 #include "monitor/upkeep.h"
 #include "supabase/client/db.h"
@@ -26,6 +27,7 @@ struct monitor {
 	int ending;
 	struct arena store; /* of samples; anew when it is full */
 	struct samples samples;
+	struct recall recall;
 	struct judge *judge;
 	struct deliver *deliver;
 	struct upkeep upkeep;
@@ -34,4 +36,8 @@ struct monitor {
 
 /* A tick's answer came. 1: its samples are no news. samples.c */
 int monitor_sampled(struct monitor *m, struct rows *rows);
+/* Anew, and with nothing wanted: for what rules look at, see recall.h. */
 void samples_reset(struct monitor *m);
+/* A store for so many ticks. */
+void samples_open(
+    struct monitor *m, struct arena *a, struct samples *store, int64_t ticks);

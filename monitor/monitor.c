@@ -249,6 +249,7 @@ end(struct monitor *m)
 	if (m->loop == NULL)
 		return;
 	m->db = db_free(m->db);
+	recall_deinit(&m->recall);
 	m->flush = flush_free(m->flush);
 	loop_signal_stop(m->term);
 	loop_signal_stop(m->interrupt);

@@ -1,6 +1,6 @@
 /*
- * From a tick's rows to samples. The store is made anew when it is full or
- * when nothing of it would be looked at again: projects come and go.
+ * From a tick's rows to samples. The store is made anew when it is full:
+ * projects come and go.
  */
 #include "core/log.h"
 #include "monitor/monitor-impl.h"
@@ -8,22 +8,26 @@
 #include <string.h>
 
 enum {
-	WINDOW_MS = 3600000, /* the longest range of a rule */
-	TICKS_MOST = 1024,   /* with a short interval the range is shorter */
+	TICKS_FIRST = 8,
 	SERIES_MOST = 20000,
 	LOST_TICKS = 3, /* so many may be lost before a value is absent */
 };
 
 void
+samples_open(
+    struct monitor *m, struct arena *a, struct samples *store, int64_t ticks)
+{
+	arena_init(a);
+	samples_init(store, a, (uint32_t)ticks, SERIES_MOST,
+	    LOST_TICKS * m->o->interval_ms + m->o->interval_ms / 2);
+}
+
+void
 samples_reset(struct monitor *m)
 {
-	int64_t ticks = WINDOW_MS / m->o->interval_ms + 2;
-
 	arena_deinit(&m->store);
-	arena_init(&m->store);
-	samples_init(&m->samples, &m->store,
-	    (uint32_t)(ticks < TICKS_MOST ? ticks : TICKS_MOST), SERIES_MOST,
-	    LOST_TICKS * m->o->interval_ms + m->o->interval_ms / 2);
+	samples_open(m, &m->store, &m->samples, TICKS_FIRST);
+	recall_reset(&m->recall);
 }
 
 int
@@ -35,6 +39,7 @@ monitor_sampled(struct monitor *m, struct rows *rows)
 		log_warn(
 		    "monitor.samples_full", I_("series", m->samples.n_series));
 		samples_reset(m);
+		judge_reset(m->judge);
 	}
 	if (samples_tick(&m->samples, rows_time_ms(rows, 0, "at")) != 0)
 		return 1; /* the database's clock stands still */

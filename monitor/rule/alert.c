@@ -37,12 +37,18 @@ advance(const struct alert_rule *rule, struct alert *x, int64_t now,
 
 /* 1: it stays. */
 static int
-lapse(const struct alert_rule *rule, struct alert *x, int64_t now,
+lapse(const struct alert_rule *rule, const struct samples *m, struct alert *x,
     struct alert_changes *out)
 {
+	int64_t now = samples_now(m);
+
 	if (x->state == ALERT_PENDING) {
 		change(out, x, 1);
 		return 0;
+	}
+	if (!samples_cover(m, rule->range_ms)) {
+		x->held_ms = now; /* as far as we know */
+		return 1;
 	}
 	if (now - x->held_ms < rule->keep_ms)
 		return 1;
@@ -103,10 +109,12 @@ alert_step(struct arena *a, const struct alert_rule *rule,
 		no_later(&x.since_ms, at);
 		no_later(&x.held_ms, at);
 		if (e != NULL) {
+			if (x.state == ALERT_PENDING && samples_gap(m))
+				x.since_ms = at;
 			x.held_ms = at;
 			x.value = e->value;
 			advance(rule, &x, at, out);
-		} else if (!lapse(rule, &x, at, out)) {
+		} else if (!lapse(rule, m, &x, out)) {
 			continue;
 		}
 		next.items[next.n++] = x;

@@ -9,7 +9,9 @@
  *     pending --no longer holds--> (none)
  *     firing --hasn't held for `keep`--> resolved, and gone
  *
- * With hold 0 it fires at once; pending is then skipped. Time goes by the
+ * With hold 0 it fires at once; pending is then skipped. What isn't known changes
+ * little: after a gap in the samples a wait to fire begins again, and nothing
+ * resolves before they reach back as far as the rule looks. Time goes by the
  * database's clock: when that was set back, what lies in the future counts as
  * now, so that a wait begins again and nothing is stuck.
  */
@@ -37,6 +39,7 @@ struct alert_rule {
 	struct str project; /* empty: the installation's */
 	const struct cond *cond;
 	int64_t hold_ms, keep_ms;
+	int64_t range_ms; /* the longest that it looks back */
 };
 
 struct alerts {

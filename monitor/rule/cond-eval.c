@@ -53,17 +53,6 @@ matches(const struct series *s, const struct cond *c)
 
 /* ---- a metric's range: the ticks later than now - range ------------------ */
 
-static uint32_t
-first_tick(const struct samples *m, int64_t range_ms)
-{
-	uint32_t t = m->tick;
-
-	while (t > 1 && m->tick - (t - 1) < m->ticks &&
-	    m->at_ms[(t - 1) % m->ticks] > samples_now(m) - range_ms)
-		t--;
-	return t;
-}
-
 struct window {
 	double sum, min, max, first, last, rise;
 	uint32_t n;
@@ -137,14 +126,16 @@ add_series(
 	return push(ev, out, &e);
 }
 
-/* absent(x[1m]): one element, of value 1, when no such series had a value. */
+/* absent(x[1m]): one element, of value 1, when no such series had a value. A
+ * gap in what was measured, or its beginning, is no absence. */
 static int
 absent(
     struct eval *ev, const struct cond *metric, int found, struct vector *out)
 {
 	struct element e = { .value = 1, .project = ev->project };
 
-	if (found || samples_now(ev->samples) == 0)
+	if (found || samples_now(ev->samples) == 0 ||
+	    !samples_cover(ev->samples, metric->range_ms))
 		return 0;
 	for (uint32_t i = 0; i < metric->n_matches; i++)
 		if (!metric->matches[i].not_equal)
@@ -158,7 +149,7 @@ of_metric(
 {
 	const struct samples *m = ev->samples;
 	struct series *s = series_first(m, c->metric, ev->project);
-	uint32_t from = c->range_ms > 0 ? first_tick(m, c->range_ms) : 0;
+	uint32_t from = c->range_ms > 0 ? samples_since(m, c->range_ms) : 0;
 	int found = 0;
 
 	for (; s != NULL; s = series_next(s, ev->project)) {

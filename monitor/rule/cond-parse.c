@@ -521,35 +521,25 @@ cond_parse(struct arena *a, struct str text, int64_t max_range_ms,
 	return -1;
 }
 
-struct names {
-	struct arena *arena;
-	struct str *names;
-	size_t n;
-};
-
-static void
-collect(struct names *out, const struct cond *c)
-{
-	if (c == NULL)
-		return;
-	collect(out, c->left);
-	collect(out, c->right);
-	if (c->op != COND_METRIC)
-		return;
-	for (size_t i = 0; i < out->n; i++)
-		if (str_eq(out->names[i], c->metric))
-			return;
-	out->names = arena_grow(
-	    out->arena, out->names, out->n, out->n + 1, sizeof(*out->names));
-	out->names[out->n++] = c->metric;
-}
-
 size_t
-cond_metrics(struct arena *a, const struct cond *c, const struct str **out)
+cond_metrics(
+    struct arena *a, const struct cond *c, struct cond_metric **list, size_t n)
 {
-	struct names names = { .arena = a };
+	size_t i = 0;
 
-	collect(&names, c);
-	*out = names.names;
-	return names.n;
+	if (c == NULL)
+		return n;
+	n = cond_metrics(a, c->left, list, n);
+	n = cond_metrics(a, c->right, list, n);
+	if (c->op != COND_METRIC)
+		return n;
+	while (i < n && !str_eq((*list)[i].name, c->metric))
+		i++;
+	if (i == n) {
+		*list = arena_grow(a, *list, n, n + 1, sizeof(**list));
+		(*list)[n++] = (struct cond_metric){ c->metric, 0 };
+	}
+	if ((*list)[i].range_ms < c->range_ms)
+		(*list)[i].range_ms = c->range_ms;
+	return n;
 }

@@ -31,9 +31,14 @@ struct cond; /* parsed; lives in the arena it was parsed into */
 /* FAULT_INPUT, "column 12: ..."; max_range_ms: what the store keeps. */
 int cond_parse(struct arena *a, struct str text, int64_t max_range_ms,
     struct cond **out, struct error *err);
-/* Names of the metrics that it reads, each once. */
+/* The metrics that it reads, added to *list of n where they aren't there, and
+ * the longest range over each (0: its value now). The new n. */
+struct cond_metric {
+	struct str name;
+	int64_t range_ms;
+};
 size_t cond_metrics(
-    struct arena *a, const struct cond *c, const struct str **out);
+    struct arena *a, const struct cond *c, struct cond_metric **list, size_t n);
 
 struct element {
 	struct label labels[SERIES_LABELS];

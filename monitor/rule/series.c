@@ -31,6 +31,35 @@ samples_now(const struct samples *m)
 	return m->tick == 0 ? 0 : m->at_ms[m->tick % m->ticks];
 }
 
+uint32_t
+samples_since(const struct samples *m, int64_t range_ms)
+{
+	uint32_t t = m->tick;
+
+	while (t > 1 && m->tick - (t - 1) < m->ticks &&
+	    m->at_ms[(t - 1) % m->ticks] > samples_now(m) - range_ms)
+		t--;
+	return t;
+}
+
+int
+samples_cover(const struct samples *m, int64_t range_ms)
+{
+	uint32_t from = samples_since(m, range_ms);
+
+	return m->tick - from + 1 >= m->ticks ||
+	    m->at_ms[from % m->ticks] - m->lookback_ms <=
+	    samples_now(m) - range_ms;
+}
+
+int
+samples_gap(const struct samples *m)
+{
+	return m->tick < 2 ||
+	    samples_now(m) - m->at_ms[(m->tick - 1) % m->ticks] >
+	    m->lookback_ms;
+}
+
 static int64_t
 oldest(const struct samples *m)
 {
@@ -90,6 +119,40 @@ name_get(struct samples *m, struct str name)
 	return it;
 }
 
+void
+samples_want(struct samples *m, struct str name, uint32_t ticks)
+{
+	struct series_name *of = name_get(m, name);
+
+	m->choosy = 1;
+	if (ticks > m->ticks)
+		ticks = m->ticks;
+	if (of->ticks < ticks)
+		of->ticks = ticks;
+}
+
+int
+samples_keep(const struct samples *m, struct str name, uint32_t ticks)
+{
+	const struct series_name *of = name_of(m, name);
+
+	if (ticks > m->ticks)
+		ticks = m->ticks;
+	return of != NULL && of->ticks >= ticks;
+}
+
+struct str
+samples_label(const struct samples *m, struct str name, struct str value)
+{
+	const struct series_name *of = name_of(m, name);
+
+	for (struct series *s = of != NULL ? of->first : NULL; s != NULL;
+	     s = s->next_of_name)
+		if (s->n_labels > 0 && str_eq(s->labels[0].value, value))
+			return s->labels[0].name;
+	return of != NULL ? of->label : (struct str){ 0 };
+}
+
 int
 labels_equal(
     const struct label *x, uint32_t n, const struct label *y, uint32_t m)
@@ -110,10 +173,9 @@ bucket(struct str name, struct str project)
 }
 
 static struct series *
-series_new(struct samples *m, struct str name, struct str project,
+series_new(struct samples *m, struct series_name *of, struct str project,
     const struct label *labels, uint32_t n)
 {
-	struct series_name *of = name_get(m, name);
 	struct series *s = arena_zalloc(m->arena, sizeof(*s));
 	struct series **at;
 
@@ -124,9 +186,10 @@ series_new(struct samples *m, struct str name, struct str project,
 		s->labels[i] =
 		    (struct label){ arena_str(m->arena, labels[i].name),
 			    arena_str(m->arena, labels[i].value) };
-	s->values = arena_array(m->arena, m->ticks, sizeof(*s->values));
+	s->ticks = m->choosy ? of->ticks : m->ticks;
+	s->values = arena_array(m->arena, s->ticks, sizeof(*s->values));
 	/* in the order of their first samples, in both lists */
-	at = &m->series[bucket(name, project)];
+	at = &m->series[bucket(s->name, project)];
 	while (*at != NULL)
 		at = &(*at)->next_in_bucket;
 	*at = s;
@@ -150,6 +213,7 @@ void
 samples_set(struct samples *m, struct str name, struct str project,
     const struct label *labels, uint32_t n, double value)
 {
+	struct series_name *of;
 	struct series *s;
 	uint32_t from;
 
@@ -158,21 +222,27 @@ samples_set(struct samples *m, struct str name, struct str project,
 	s = in_bucket(m->series[bucket(name, project)], name, project);
 	while (s != NULL && !labels_equal(s->labels, s->n_labels, labels, n))
 		s = in_bucket(s->next_in_bucket, name, project);
-	if (s == NULL && m->n_series >= m->max_series) {
-		m->refused++;
-		return;
+	if (s == NULL) {
+		of = name_get(m, name);
+		if (of->label.s == NULL && n > 0)
+			of->label = arena_str(m->arena, labels[0].name);
+		if (m->choosy && of->ticks == 0)
+			return;
+		if (m->n_series >= m->max_series) {
+			m->refused++;
+			return;
+		}
+		s = series_new(m, of, project, labels, n);
 	}
-	if (s == NULL)
-		s = series_new(m, name, project, labels, n);
 	if (isnan(value))
 		return;
 	/* what lies between is a gap */
 	from = s->last + 1;
-	if (s->last == 0 || m->tick - s->last >= m->ticks)
-		from = m->tick > m->ticks ? m->tick - m->ticks + 1 : 1;
+	if (s->last == 0 || m->tick - s->last >= s->ticks)
+		from = m->tick > s->ticks ? m->tick - s->ticks + 1 : 1;
 	for (uint32_t t = from; t < m->tick; t++)
-		s->values[t % m->ticks] = (double)NAN;
-	s->values[m->tick % m->ticks] = value;
+		s->values[t % s->ticks] = (double)NAN;
+	s->values[m->tick % s->ticks] = value;
 	s->last = m->tick;
 }
 
@@ -199,18 +269,18 @@ series_next(struct series *s, struct str project)
 double
 series_at(const struct samples *m, const struct series *s, uint32_t tick)
 {
-	if (tick == 0 || tick > s->last || m->tick - tick >= m->ticks)
+	if (tick == 0 || tick > s->last || m->tick - tick >= s->ticks)
 		return (double)NAN;
-	return s->values[tick % m->ticks];
+	return s->values[tick % s->ticks];
 }
 
 double
 series_now(const struct samples *m, const struct series *s)
 {
-	if (s->last == 0 || m->tick - s->last >= m->ticks ||
+	if (s->last == 0 || m->tick - s->last >= s->ticks ||
 	    samples_now(m) - m->at_ms[s->last % m->ticks] > m->lookback_ms)
 		return (double)NAN;
-	return s->values[s->last % m->ticks];
+	return s->values[s->last % s->ticks];
 }
 
 struct str

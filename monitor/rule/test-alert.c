@@ -32,14 +32,20 @@ replay_is(
 	struct trace t = { .rule = { .hold_ms = hold * 1000,
 			       .keep_ms = keep * 1000 } };
 	struct alert_changes changes;
+	struct cond_metric *reads = NULL;
 	struct cond *c;
 	struct error err;
+	size_t n;
 
 	arena_init(&t.arena);
 	samples_init(&t.samples, &t.arena, TEST_TICKS, 1000, 25000);
 	assert_int_equal(
 	    cond_parse(&t.arena, str_of(cond), 3600000, &c, &err), 0);
 	t.rule.cond = c;
+	n = cond_metrics(&t.arena, c, &reads, 0);
+	for (size_t i = 0; i < n; i++)
+		if (reads[i].range_ms > t.rule.range_ms)
+			t.rule.range_ms = reads[i].range_ms;
 	for (; *in != '\0'; in = test_next(in)) {
 		if (test_tick(&t.samples, in) != 0)
 			continue;
@@ -144,6 +150,67 @@ test_gaps(void **state)
 
 	    "[  40] firing 1\n"
 	    "[  50] resolved 1\n");
+	/* nobody measured meanwhile */
+	replay_is("absent(x[1m])", 0, 0,
+	    "[   0] x=6\n"
+	    "[ 180] y=1\n"
+	    "[ 200] y=1\n"
+	    "[ 205] x=1\n",
+
+	    "");
+}
+
+/* For two minutes nothing was measured: what fired goes on, what rose
+ * meanwhile is seen, and nothing fires that didn't happen. */
+static void
+test_silence(void **state)
+{
+	(void)state;
+	replay_is("increase(x[5m]) > 10", 0, 0,
+	    "[   0] x=100\n"
+	    "[   5] x=120\n"
+	    "[ 125] x=120\n"
+	    "[ 130] x=120\n",
+
+	    "[   5] firing 20\n");
+	replay_is("increase(x[5m]) > 10", 0, 0,
+	    "[   0] x=100\n"
+	    "[   5] x=100\n"
+	    "[ 125] x=150\n",
+
+	    "[ 125] firing 50\n");
+	replay_is("rate(x[5m]) > 5", 0, 0,
+	    "[   0] x=100\n"
+	    "[   5] x=120\n"
+	    "[ 125] x=600\n",
+
+	    "");
+	replay_is("x > 5", 10, 0,
+	    "[   0] x=6\n"
+	    "[ 120] x=6\n"
+	    "[ 125] x=7\n"
+	    "[ 130] x=8\n",
+
+	    "[   0] pending 6\n"
+	    "[ 130] firing 8\n");
+}
+
+/* A leader that knows only what it saw itself: nothing is over before that
+ * reaches back as far as the rule looks. */
+static void
+test_short_memory(void **state)
+{
+	(void)state;
+	replay_is("increase(x[1m]) > 10", 0, 0,
+	    "[1000] x=100\n"
+	    "[1005] x=120\n"
+	    "[ 500] x=120\n" /* the clock is set back: nothing is known */
+	    "[ 510] x=120\n"
+	    "[ 530] x=120\n"
+	    "[ 540] x=120\n",
+
+	    "[1005] firing 20\n"
+	    "[ 540] resolved 20\n");
 }
 
 /* A counter that begins anew is no negative rate, and no alert. */
@@ -187,6 +254,8 @@ main(void)
 		cmocka_unit_test(test_keeps_firing),
 		cmocka_unit_test(test_each_label_alone),
 		cmocka_unit_test(test_gaps),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_short_memory),
 		cmocka_unit_test(test_counter_reset),
 		cmocka_unit_test(test_clock_jumps),
 	};

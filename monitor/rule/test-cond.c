@@ -107,7 +107,8 @@ test_ranges(void **state)
 	comes_to("min_over(x[1m])", "", ":-1");
 	comes_to("avg_over(x[1m])", "", ":1.5");
 	comes_to("absent(x[1m])", "", "");
-	comes_to("absent(gone{q=\"a\"}[1m])", "p", "p/q=a:1");
+	comes_to("absent(gone{q=\"a\"}[50s])", "p", "p/q=a:1");
+	comes_to("absent(gone[1m])", "p", ""); /* nobody looked for so long */
 }
 
 static void
@@ -249,20 +250,68 @@ test_bounds(void **state)
 	arena_deinit(&a);
 }
 
+/* What is wanted is kept as far back as it is wanted, and nothing else. */
+static void
+test_wanted(void **state)
+{
+	struct samples m;
+	struct arena a;
+	struct series *s;
+
+	(void)state;
+	arena_init(&a);
+	samples_init(&m, &a, 8, 10, 25000);
+	assert_false(samples_keep(&m, STR("x"), 1));
+	samples_want(&m, STR("x"), 2);
+	samples_want(&m, STR("x"), 3);
+	samples_want(&m, STR("y"), 99);
+	assert_true(samples_keep(&m, STR("x"), 3));
+	assert_false(samples_keep(&m, STR("x"), 4));
+	assert_true(samples_keep(&m, STR("y"), 1000));
+	assert_false(samples_keep(&m, STR("z"), 1));
+	for (int i = 1; i <= 5; i++) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "[%d] x{q=a}=%d y=%d z{k=b}=3\n",
+		    i, i, i);
+		test_tick(&m, line);
+	}
+	s = series_first(&m, STR("x"), STR(""));
+	assert_true(
+	    series_now(&m, s) == 5 && series_at(&m, s, m.tick - 2) == 3);
+	assert_true(isnan(series_at(&m, s, m.tick - 3)));
+	s = series_first(&m, STR("y"), STR(""));
+	assert_true(series_at(&m, s, m.tick - 4) == 1);
+	assert_null(series_first(&m, STR("z"), STR("")));
+	assert_int_equal(m.refused, 0);
+	assert_true(str_is(samples_label(&m, STR("x"), STR("a")), "q"));
+	assert_true(str_is(samples_label(&m, STR("z"), STR("b")), "k"));
+	assert_null(samples_label(&m, STR("y"), STR("b")).s);
+	arena_deinit(&a);
+}
+
 static void
 test_metrics_of(void **state)
 {
-	const struct str *names;
+	struct cond_metric *reads = NULL;
 	struct arena a;
 	struct cond *c;
+	size_t n;
 
 	(void)state;
 	arena_init(&a);
 	assert_int_equal(cond_parse(&a, STR("rate(a[1m]) / b > 1 or a > b"),
 			     60000, &c, NULL),
 	    0);
-	assert_int_equal(cond_metrics(&a, c, &names), 2);
-	assert_true(str_is(names[0], "a") && str_is(names[1], "b"));
+	n = cond_metrics(&a, c, &reads, 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(cond_parse(&a, STR("rate(b[30s]) > d or delta(a[2s])"),
+			     60000, &c, NULL),
+	    0);
+	assert_int_equal(cond_metrics(&a, c, &reads, n), 3);
+	assert_true(str_is(reads[0].name, "a") && reads[0].range_ms == 60000);
+	assert_true(str_is(reads[1].name, "b") && reads[1].range_ms == 30000);
+	assert_true(str_is(reads[2].name, "d") && reads[2].range_ms == 0);
 	arena_deinit(&a);
 }
 
@@ -278,6 +327,7 @@ main(void)
 		cmocka_unit_test(test_gaps),
 		cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_wanted),
 		cmocka_unit_test(test_metrics_of),
 	};
 

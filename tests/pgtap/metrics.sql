@@ -50,6 +50,32 @@ select is((select data -> 'oldest_age' ->> 'timers' is not null and data ? 'queu
 select is((select data ->> 'arrivals_total' from meshhook.queue_metrics
     where project_id = pg_temp.project('test-alpha') and data ? 'arrivals_total'), '1', 'by project, too');
 
+select meshhook_engine.compact_counters();
+insert into meshhook.counters (project_id, metric, value) values (pg_temp.project('test-alpha'), 'backlog', 3)
+  on conflict (project_id, metric) do update set value = 3;
+update meshhook.counters set updated_at = now() - interval '1 day';
+create function pg_temp.told() returns bigint language sql as $$select count(*) from meshhook_engine.probe_projects(now())
+  where project = pg_temp.project('test-alpha') and metric = 'queue_backlog'$$;
+select is(pg_temp.told(), 1::bigint, 'a project of which something waits is never left out');
+update meshhook.counters set value = 0 where metric = 'backlog';
+select is(pg_temp.told(), 0::bigint, 'a quiet one is, after an hour');
+
+-- Looking back ---------------------------------------------------------------------------------
+
+delete from meshhook.queue_metrics;
+insert into meshhook.queue_metrics
+  select now() - i * interval '5 s', p, jsonb_build_object('x_total', i, 'age', jsonb_build_object('work', i, 'timers', 0), 'y', 7)
+    from generate_series(1, 4) i, (values (null::uuid), (pg_temp.project('test-alpha'))) v(p);
+create function pg_temp.history(from_ int, to_ int) returns text language sql as $$
+  select string_agg(concat_ws(' ', round(extract(epoch from now() - h.at)), h.metric, p.slug, h.label_value, h.value), ', '
+           order by h.at, h.metric, p.slug nulls first, h.label_value)
+    from meshhook_engine.metric_history('{x_total,age,none}', array[now() - interval '15 s', now() - interval '5 s', now()],
+      now() - from_ * interval '1 s', now() - to_ * interval '1 s') h
+    left join meshhook.projects p on p.id = h.project $$;
+select is(pg_temp.history(20, 10), '15 x_total 3, 15 x_total test-alpha 3', 'a page, each metric since its own moment');
+select is(pg_temp.history(7, 0), '5 age timers 0, 5 age work 1, 5 age test-alpha timers 0, 5 age test-alpha work 1,'
+  ' 5 x_total 1, 5 x_total test-alpha 1', 'with labels'' values');
+
 -- Minutes ------------------------------------------------------------------------------------
 
 delete from meshhook.queue_metrics;

@@ -189,6 +189,7 @@ insert into calls values
   ($$select meshhook_engine.explain((select id from a_run))$$, '{service_role}'),
   ($$select meshhook.acknowledge_alert((select id from an_alert))$$, '{owner, admin, editor, service_role}'),
   ($$select meshhook_engine.acknowledge((select id from an_alert), null)$$, '{service_role}'),
+  ($$select count(*) from meshhook_engine.metric_history('{}', '{}', now(), now())$$, '{monitor}'),
   ($$select meshhook_engine.alert_load()$$, '{monitor}'),
   ($$select meshhook_engine.alert_version()$$, '{monitor}'),
   ($$select meshhook_engine.outbox_trim()$$, '{}'),
