@@ -1,53 +1,11 @@
 // Two monitors on the real database: one leads, whatever happens to it; what it measures is kept.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { after, test } from "node:test";
+import { after, afterEach, test } from "node:test";
 import pg from "pg";
+import { clean, ended, monitor, pool, sleep, sql, until } from "./monitor-lib.mjs";
 
-const pool = new pg.Pool({ connectionString: process.env.SUPABASE_DB_URL, max: 2 });
-const sql = async (text, ...values) => (await pool.query(text, values)).rows;
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const children = new Set();
-
-async function until(what, fn, ms = 15000) {
-  for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) {
-    const value = await fn();
-    if (value) return value;
-  }
-  assert.fail(`not after ${ms} ms: ${what}`);
-}
-
-// A monitor; events are those of its log.
-function monitor(...args) {
-  const child = spawn(process.env.MESHHOOK_BIN, ["monitor", "--interval", "300ms", "--lease", "1s", ...args], {
-    env: { ...process.env, MESHHOOK_LOG_FORMAT: "json" },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const m = { child, events: [], text: "" };
-  let rest = "";
-  child.stderr.on("data", (d) => {
-    m.text += d;
-    rest += d;
-    const lines = rest.split("\n");
-    rest = lines.pop();
-    for (const line of lines) if (line.startsWith("{")) m.events.push(JSON.parse(line));
-  });
-  m.over = new Promise((resolve) => child.on("exit", (code, signal) => resolve({ code, signal })));
-  m.last = () => m.events.findLast((e) => e.event === "monitor.leads" || e.event === "monitor.standby");
-  m.leads = () => m.last()?.event === "monitor.leads";
-  children.add(child);
-  return m;
-}
-const ended = async (m) => {
-  m.child.kill("SIGTERM");
-  const { code } = await m.over;
-  assert.equal(code, 0, m.text);
-};
-
-after(async () => {
-  for (const c of children) c.kill("SIGKILL");
-  await pool.end();
-});
+afterEach(clean);
+after(() => pool.end());
 
 const newest = async () => (await sql("select max(at) as at from meshhook.queue_metrics where project_id is null"))[0].at;
 const measured = async (since) => until("a tick", async () => (await newest()) > since);
@@ -56,7 +14,7 @@ test("one of two leads; when it is killed the other takes over, and measures", a
   const one = monitor();
   await until("one leads", one.leads);
   const two = monitor();
-  await until("the other is ready", () => two.events.find((e) => e.event === "monitor.ready"));
+  await until("the other is ready", () => two.said("monitor.ready"));
   await sleep(600);
   assert.equal(two.leads(), false, "two lead");
   const first = one.last().fence;
@@ -73,7 +31,7 @@ test("one that was stopped beyond its lease stands by, and writes nothing meanwh
   const one = monitor();
   await until("one leads", one.leads);
   const two = monitor();
-  await until("the other is ready", () => two.events.find((e) => e.event === "monitor.ready"));
+  await until("the other is ready", () => two.said("monitor.ready"));
   one.child.kill("SIGSTOP");
   await until("the other leads", two.leads);
   one.child.kill("SIGCONT");
