@@ -525,7 +525,7 @@ comment on function meshhook_engine.reconcile(int) is
 
 -- A chore that fails is undone and says so: the others, and the monitor, go on.
 create function meshhook_engine.upkeep(p_fence bigint, p_chore text, p_ms int default 50,
-  out done bigint, out more boolean)
+  out done bigint, out more boolean, out problem text)
 language plpgsql security definer set search_path = '' as $$
 begin
   perform meshhook_engine.check_fence(p_fence);
@@ -548,14 +548,15 @@ begin
     insert into meshhook_engine.chores as c (name, done_at) values (p_chore, now())
       on conflict (name) do update set done_at = now(), problem = null;
   exception when others then
-    insert into meshhook_engine.chores as c (name, failed_at, problem) values (p_chore, now(), left(sqlerrm, 300))
-      on conflict (name) do update set failed_at = now(), problem = excluded.problem;
     done := -1;
     more := false;
+    problem := left(sqlerrm, 300);
+    insert into meshhook_engine.chores as c (name, failed_at, problem) values (p_chore, now(), upkeep.problem)
+      on conflict (name) do update set failed_at = now(), problem = excluded.problem;
   end;
 end $$;
 comment on function meshhook_engine.upkeep(bigint, text, int) is
-  'One step of a chore of the leader: minutes, days, partitions, messages, workers, queues, counters, retention. done: how much, -1: it failed; more: there is more of it.';
+  'One step of a chore of the leader: minutes, days, partitions, messages, workers, queues, counters, retention. done: how much, -1: it failed, problem says why; more: there is more of it.';
 
 create function meshhook_engine.probe_keep()
 returns table (metric text, label text, label_value text, value float8)

@@ -44,7 +44,8 @@ stepped(void *arg, struct rows *rows, const struct error *err)
 		return;
 	}
 	if (rows_int(rows, 0, "done") < 0)
-		log_warn("upkeep.failed", S_("chore", name));
+		log_warn("upkeep.failed", S_("chore", name),
+		    S_("problem", rows_text(rows, 0, "problem")));
 	else if (rows_int(rows, 0, "done") > 0)
 		log_debug("upkeep.done", S_("chore", name),
 		    I_("n", rows_int(rows, 0, "done")), I_("ms", took));

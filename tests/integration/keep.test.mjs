@@ -208,6 +208,33 @@ test("a full disk: it is said, nothing is dropped, and it goes on when there is 
     await checkFolder(dir, m);
   });
 
+test("dropping a month waits for nobody who reads, and nobody for it", async () => {
+  const m = await month(1);
+  await sql("select meshhook_engine.set_retention(null, false)");
+  const reader = new pg.Client({ connectionString: process.env.SUPABASE_DB_URL });
+  await reader.connect();
+  undo.push(() => reader.end().catch(() => {}));
+  await reader.query("begin");
+  await reader.query("select count(*) from meshhook.run_events");
+  const mon = monitor();
+  let longest = 0;
+  await until("it gives way", async () => {
+    const begun = Date.now();
+    await sql("select from meshhook.run_events where run_id = meshhook_engine.uuid7() limit 1");
+    await sql(`select from meshhook.run_events where run_id = meshhook_engine.uuid7_floor('${m.name.slice(0, 4)}-03-06') limit 1`);
+    longest = Math.max(longest, Date.now() - begun);
+    return /lock timeout/.test(await one("select problem from meshhook_engine.chores where name = 'retention'"));
+  });
+  assert.ok(longest < 1500, `somebody waited for ${longest} ms`);
+  assert.equal(await m.there(), true);
+  assert.match((await meshhook("doctor")).find((r) => r.check === "maintenance").detail, /retention: canceling statement due to lock timeout/);
+  await reader.end();
+  await mon.end();
+  const next = monitor();
+  await until("the month is gone", async () => !(await m.there()));
+  await next.end();
+});
+
 // Supabase Storage as its documentation has it: POST makes an object unless it is there (x-upsert
 // replaces it), GET under /authenticated gives it back, errors are JSON with status 400.
 async function storage(limit = 50 << 20) {

@@ -136,7 +136,7 @@ insert into meshhook.workers (id, kind, host, pid, version, seen_at)
   select gen_random_uuid(), k, 'gone', n, '1', now() - n * interval '2 days' from unnest(array['worker', 'gateway']) k, generate_series(1, 3) n;
 select is((select done from meshhook_engine.upkeep(50, 'workers')), 5::bigint, 'processes of which nobody heard for a day');
 select is((select string_agg(kind, ' ') from meshhook.workers where host = 'gone'), 'gateway', 'but the last of its kind, which says since when there is none');
-select is((select done from meshhook_engine.upkeep(50, 'nonsense')), -1::bigint, 'a chore that is none');
+select is((select concat_ws(' ', done, more, problem) from meshhook_engine.upkeep(50, 'nonsense')), '-1 f case not found', 'a chore that is none');
 delete from meshhook_engine.chores where name = 'nonsense';
 
 -- Counters ---------------------------------------------------------------------------------------
