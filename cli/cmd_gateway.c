@@ -41,6 +41,7 @@ cmd_gateway(struct cli *cli, struct error *err)
 		(uint32_t)config_int(c, SETTING_GATEWAY_STREAMS_OF_USER),
 	    .streams_of_project =
 		(uint32_t)config_int(c, SETTING_GATEWAY_STREAMS_OF_PROJECT),
+	    .metrics_by_project = (int)config_int(c, SETTING_METRICS_PROJECTS),
 	    .drain_ms = config_int(c, SETTING_GATEWAY_DRAIN),
 	    .local = realtime ? &local : NULL,
 	});

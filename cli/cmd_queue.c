@@ -1,3 +1,4 @@
+#include "cli/cmd_queue.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "cli/sql.h"
@@ -53,16 +54,34 @@ static int
 cmd_queue_stats(struct cli *cli, struct error *err)
 {
 	struct session s;
-	int r = session_open(&s, cli, err);
+	int r;
 
+	if (cli_opt(cli, "watch") != NULL)
+		return queue_watch(cli, err);
+	if (cli_opt(cli, "count") != NULL)
+		return usage(err, "--count goes with --watch");
+	r = session_open(&s, cli, err);
 	if (r == 0)
 		r = stats(&s, err);
 	session_close(&s);
 	return r;
 }
 
+static const struct opt opts[] = {
+	{ .name = "watch",
+	    .letter = 'w',
+	    .help = "go on, with what the monitor measures and the last "
+		    "minute in graphs; q or Ctrl-C ends it" },
+	{ .name = "count",
+	    .arg = "N",
+	    .help = "with --watch: end after so many measurements" },
+	{ .name = NULL },
+};
 static const struct example examples[] = {
 	{ "queue stats", "the queue as a whole, then by project" },
+	{ "queue stats --watch", "the same, live, on the whole screen" },
+	{ "queue stats --watch --count 3 -o json | jq .steps_per_s",
+	    "an object a measurement" },
 	{ "queue stats -o json | jq .oldest_ready_s",
 	    "how far the workers are behind" },
 	{ NULL, NULL },
@@ -78,7 +97,15 @@ const struct cmd cmd_queue_stats_entry = {
 		"delays, retries and deadlines. Cheap whatever the depth: a "
 		"length beyond 10,000 is the planner's estimate; ready, in "
 		"flight and a project's backlog stop at 10,001, which then "
-		"means \"more\". What is not exact is named under estimated.",
+		"means \"more\". What is not exact is named under estimated."
+		"\n\n"
+		"With --watch it shows what the monitor measures, as often as "
+		"that does, and how old it is: of all together, and of each "
+		"project that had work in the last hour. failures: their "
+		"share of the steps of the last minute. wait p95: of 100 "
+		"steps, 95 began sooner after they were ready. On what is no "
+		"terminal, frames follow one another.",
+	.opts = opts,
 	.examples = examples,
 	.settings = SETTING_G_DB | SETTING_G_LOG,
 	.formats = OUT_RECORDS,

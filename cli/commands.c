@@ -36,6 +36,7 @@ const struct cmd *const commands[] = {
 	&cmd_replay_entry,
 	&cmd_expr_entry,
 	&cmd_queue_stats_entry,
+	&cmd_queue_slo_entry,
 	&cmd_alert_list_entry,
 	&cmd_alert_ack_entry,
 	&cmd_alert_silence_entry,

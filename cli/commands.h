@@ -27,6 +27,7 @@ extern const struct cmd cmd_help_entry;
 extern const struct cmd cmd_logs_entry;
 extern const struct cmd cmd_project_create_entry;
 extern const struct cmd cmd_project_list_entry;
+extern const struct cmd cmd_queue_slo_entry;
 extern const struct cmd cmd_queue_stats_entry;
 extern const struct cmd cmd_recover_entry;
 extern const struct cmd cmd_replay_entry;

@@ -172,6 +172,20 @@ print_histogram(struct buf *out, const struct metric *x)
 	print_sample(out, x, "_count", "", (double)x->count);
 }
 
+/* A name says its unit: "meshhook_http_seconds", "meshhook_stream_bytes". */
+static void
+print_head(struct buf *out, const struct metric *x)
+{
+	static const char *const units[] = { "seconds", "bytes" };
+	const char *end = strrchr(x->name, '_');
+
+	buf_addf(out, "# TYPE %s %s\n", x->name, types[x->type]);
+	for (size_t i = 0; i < NELEM(units) && end != NULL; i++)
+		if (strcmp(end + 1, units[i]) == 0)
+			buf_addf(out, "# UNIT %s %s\n", x->name, units[i]);
+	buf_addf(out, "# HELP %s %s\n", x->name, x->help);
+}
+
 void
 metrics_print(const struct metrics *m, struct buf *out)
 {
@@ -182,8 +196,7 @@ metrics_print(const struct metrics *m, struct buf *out)
 		const struct metric *x = list_entry(it, struct metric, link);
 
 		if (strcmp(family, x->name) != 0) {
-			buf_addf(out, "# TYPE %s %s\n# HELP %s %s\n", x->name,
-			    types[x->type], x->name, x->help);
+			print_head(out, x);
 			family = x->name;
 		}
 		if (x->type == METRIC_HISTOGRAM)
@@ -194,7 +207,6 @@ metrics_print(const struct metrics *m, struct buf *out)
 		else
 			print_sample(out, x, "", "", x->fn(x->arg));
 	}
-	buf_adds(out, "# EOF\n");
 }
 
 void

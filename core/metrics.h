@@ -47,7 +47,8 @@ void metrics_tick(struct metrics *m, int64_t now_ms);
 /* The same numbers as a JSON object: of a counter {"total", "per_s"}, of a
  * histogram {"count", "per_s", "p50_ms", "p99_ms"}, a gauge's value. */
 void metrics_json(const struct metrics *m, struct buf *out);
-/* All of it, with its "# EOF". */
+/* All of it but the METRICS_END, before which others may add theirs. */
 void metrics_print(const struct metrics *m, struct buf *out);
+#define METRICS_END "# EOF\n"
 #define METRICS_TYPE                                                           \
 	"application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -162,6 +162,12 @@ const struct setting settings[N_SETTINGS] = {
 		.preset = "10s", .min = 0, .max = 600000,
 		.help = "how long SIGTERM waits for requests in flight",
 	},
+	[SETTING_METRICS_PROJECTS] = {
+		.env = "MESHHOOK_METRICS_PROJECTS", .type = SETTING_BOOL,
+		.groups = SETTING_G_GATEWAY, .preset = "off",
+		.help = "whether /metrics says of each project what it otherwise "
+			"says of all together, with their slugs in a label",
+	},
 	[SETTING_MONITOR_INTERVAL] = {
 		.env = "MESHHOOK_MONITOR_INTERVAL", .flag = "interval",
 		.type = SETTING_MS, .groups = SETTING_G_MONITOR,

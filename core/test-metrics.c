@@ -33,13 +33,14 @@ test_text(void **state)
 	    "# TYPE x_lines counter\n# HELP x_lines Lines.\n"
 	    "x_lines_total{kind=\"a\"} 3\nx_lines_total{kind=\"b\"} 2\n"
 	    "# TYPE x_open gauge\n# HELP x_open Open ones.\nx_open 7\n"
-	    "# TYPE x_time_seconds histogram\n# HELP x_time_seconds Time.\n"
+	    "# TYPE x_time_seconds histogram\n"
+	    "# UNIT x_time_seconds seconds\n# HELP x_time_seconds Time.\n"
 	    "x_time_seconds_bucket{le=\"0.000128\"} 1\n"
 	    "x_time_seconds_bucket{le=\"0.000256\"} 1\n"
 	    "x_time_seconds_bucket{le=\"0.000512\"} 2\n"
 	    "x_time_seconds_bucket{le=\"+Inf\"} 2\n"
 	    "x_time_seconds_sum 0.0004\n"
-	    "x_time_seconds_count 2\n# EOF\n");
+	    "x_time_seconds_count 2\n");
 	buf_clear(&out);
 	metrics_tick(&m, 1000);
 	metric_add(b, 5);

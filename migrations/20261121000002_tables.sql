@@ -297,7 +297,7 @@ comment on table meshhook_engine.backlog is 'Messages beyond their project''s wi
 comment on column meshhook_engine.backlog.at is 'Since when it waits.';
 comment on table meshhook_engine.admission is 'How many messages of a project are in the queue: the sum over its slots. Below 0: slots of callers'' own transactions.';
 comment on table meshhook_engine.counter_deltas is 'What compact_counters() folds into the counters.';
-comment on table meshhook.counters is 'Metrics of a project, without count(*).';
+comment on table meshhook.counters is 'Metrics of a project, without count(*). Under the id of zeros: of all projects, those that are gone too.';
 comment on table meshhook_engine.deliveries is 'Dedupe keys of webhooks (by endpoint) and of start_run (by workflow): the same key, the same run.';
 comment on column meshhook_engine.deliveries.digest is 'SHA-256 of a webhook''s body, to tell when a delivery comes again with another.';
 comment on table meshhook.workers is 'Processes that live, by their heartbeats.';

@@ -537,6 +537,16 @@ create function meshhook_engine.heartbeat(p_id uuid, p_kind text, p_host text, p
 language plpgsql security definer set search_path = '' as $$
 begin
   perform set_config('synchronous_commit', 'off', true); -- losing one costs nothing
+  -- What a gateway has counted since it began, less what it had said before: told is what it
+  -- knows of that, for where its row was cleared meanwhile.
+  insert into meshhook_engine.counter_deltas (project_id, metric, delta)
+    select '00000000-0000-0000-0000-000000000000', x.metric, x.delta
+      from (select c.key as metric, c.value::bigint - coalesce((coalesce(
+                     (select w.info -> 'counted' from meshhook.workers w where w.id = p_id),
+                     p_info -> 'told') ->> c.key)::bigint, 0) as delta
+              from jsonb_each_text(p_info -> 'counted') c
+             where p_kind = 'gateway' and c.key in ('intake.accepted', 'intake.failed')) x
+     where x.delta > 0;
   insert into meshhook.workers as w (id, kind, host, pid, version, draining, info)
   values (p_id, p_kind, p_host, p_pid, p_version, p_draining, p_info)
   on conflict (id) do update set seen_at = now(), draining = excluded.draining, info = excluded.info;
@@ -545,7 +555,7 @@ begin
 end
 $$;
 comment on function meshhook_engine.heartbeat(uuid, text, text, int, text, boolean, jsonb) is
-  'A process says that it lives. Whoever was silent for a day is forgotten.';
+  'A process says that it lives; what a gateway has counted (info.counted) moves the installation''s counters. Whoever was silent for a day is forgotten.';
 
 create function meshhook_engine.goodbye(p_id uuid) returns void
 language sql security definer set search_path = ''

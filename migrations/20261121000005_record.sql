@@ -311,6 +311,7 @@ select meshhook_engine.ensure_partitions();
 create function meshhook_engine.compact_counters() returns bigint
 language plpgsql security definer set search_path = '' as $$
 declare
+  all_projects constant uuid := '00000000-0000-0000-0000-000000000000';
   folded bigint;
 begin
   if not pg_try_advisory_xact_lock(hashtextextended('meshhook.counters', 0)) then
@@ -320,9 +321,13 @@ begin
     delete from meshhook_engine.counter_deltas where ctid = any (array(
       select ctid from meshhook_engine.counter_deltas limit 50000))
     returning project_id, metric, delta
+  ), sums as (
+    select project_id, metric, sum(delta) as delta from gone group by 1, 2
   ), folding as (
     insert into meshhook.counters as c (project_id, metric, value)
-    select project_id, metric, sum(delta) from gone group by 1, 2 order by 1, 2
+    select x.project_id, s.metric, sum(s.delta)
+      from sums s, lateral (select s.project_id union select all_projects) x
+     group by 1, 2 order by 1, 2
     on conflict (project_id, metric) do update
     set value = c.value + excluded.value, updated_at = now()
   )
@@ -332,4 +337,4 @@ begin
 end
 $$;
 comment on function meshhook_engine.compact_counters() is
-  'Fold up to 50,000 rows of deltas into the counters, and as many into the histograms; returns how many of the first. One at a time; any worker calls it.';
+  'Fold up to 50,000 rows of deltas into the counters, of their projects and of all, and as many into the histograms; returns how many of the first. One at a time; any worker calls it.';

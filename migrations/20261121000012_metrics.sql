@@ -185,13 +185,39 @@ $$;
 comment on function meshhook_engine.probe_queue is
   'The queue''s own metrics: lengths exact up to 10,000, ages in seconds.';
 
+-- What counters come to, as metrics.
+create function meshhook_engine.counter_metrics(p_projects uuid[])
+returns table (metric text, project uuid, label text, label_value text, value float8)
+language sql stable set search_path = '' as $$
+  with c as materialized (
+    select c.project_id, c.metric, c.value from meshhook.counters c where c.project_id = any (p_projects))
+  select m.metric, c.project_id, null, null, sum(c.value)::float8
+    from c join (values ('arrivals_total', 'run.started'), ('steps_total', 'step.succeeded'),
+        ('steps_total', 'step.failed'), ('step_failures_total', 'step.failed'),
+        ('runs_failed_total', 'run.failed'), ('runs_abandoned_total', 'run.abandoned'),
+        ('log_lines_total', 'log.lines'), ('broadcasts_total', 'broadcast.sent'),
+        ('broadcast_failures_total', 'broadcast.failed')) m(metric, counter) on m.counter = c.metric
+   group by 1, 2
+  union all
+  -- a timer is set for a delay, which says step.waiting, or for a retry
+  select 'retries_total', c.project_id, null, null,
+         greatest(sum(case c.metric when 'timer.set' then c.value else -c.value end), 0)::float8
+    from c where c.metric in ('timer.set', 'step.waiting') group by 2
+  union all
+  select 'runs_ended_total', c.project_id, 'status', substr(c.metric, 5), c.value::float8
+    from c where c.metric in ('run.succeeded', 'run.failed', 'run.cancelled')
+$$;
+comment on function meshhook_engine.counter_metrics is
+  'The counts of these projects as metrics; the id of zeros is all projects, those that are gone too.';
+
 -- By project: what its counters and its share of the queue say. Those without any news for an
 -- hour, nothing of which waits, are left out, and beyond 500 the quietest.
 create function meshhook_engine.probe_projects(p_now timestamptz)
 returns table (metric text, project uuid, label text, label_value text, value float8)
 language sql stable set search_path = '' as $$
   with busy as materialized (
-    select c.project_id from meshhook.counters c group by c.project_id
+    select c.project_id from meshhook.counters c
+     where c.project_id <> '00000000-0000-0000-0000-000000000000' group by c.project_id
     having max(c.updated_at) > p_now - interval '1 hour'
         or sum(c.value) filter (where c.metric = 'backlog') > 0
      order by max(c.updated_at) desc limit 500),
@@ -209,21 +235,7 @@ language sql stable set search_path = '' as $$
   select 'oldest_age', w.project_id, 'queue', 'backlog',
          greatest(extract(epoch from p_now - w.at), 0) from waiting w
   union all
-  select m.metric, c.project_id, null, null, sum(c.value)::float8
-    from c join (values ('arrivals_total', 'run.started'), ('steps_total', 'step.succeeded'),
-        ('steps_total', 'step.failed'), ('step_failures_total', 'step.failed'), 
-        ('runs_failed_total', 'run.failed'), ('runs_abandoned_total', 'run.abandoned'),
-        ('log_lines_total', 'log.lines'), ('broadcasts_total', 'broadcast.sent'),
-        ('broadcast_failures_total', 'broadcast.failed')) m(metric, counter) on m.counter = c.metric
-   group by 1, 2
-  union all
-  -- a timer is set for a delay, which says step.waiting, or for a retry
-  select 'retries_total', c.project_id, null, null,
-         greatest(sum(case c.metric when 'timer.set' then c.value else -c.value end), 0)::float8
-    from c where c.metric in ('timer.set', 'step.waiting') group by 2
-  union all
-  select 'runs_ended_total', c.project_id, 'status', substr(c.metric, 5), c.value::float8
-    from c where c.metric in ('run.succeeded', 'run.failed', 'run.cancelled')
+  select m.* from meshhook_engine.counter_metrics(array(select b.project_id from busy b)) m
   union all
   select 'runs_running', c.project_id, null, null,
          greatest(sum(case when c.metric in ('run.started', 'run.mended') then c.value else -c.value end), 0)::float8
@@ -339,7 +351,9 @@ begin
           select d.metric, null, d.label, d.label_value, d.value
             from meshhook_engine.probe_database(v_now) d
           union all
-          select k.metric, null, k.label, k.label_value, k.value from meshhook_engine.probe_keep() k) x
+          select k.metric, null, k.label, k.label_value, k.value from meshhook_engine.probe_keep() k
+          union all
+          select i.metric, null, null, null, i.value from meshhook_engine.probe_intake() i) x
    where x.value is not null;
   insert into meshhook.queue_metrics (at, project_id, data)
     select v_now, y.project, jsonb_object_agg(y.metric, y.value)

@@ -71,6 +71,11 @@ begin
     ('authenticated', 'meshhook_engine', '{explain_as_member}'),
     ('service_role', 'meshhook', '{explain}'),
     ('service_role', 'meshhook_engine', '{explain}'),
+    ('authenticated', 'meshhook', '{slo}'),
+    ('authenticated', 'meshhook_engine', '{slo_as_member}'),
+    ('service_role', 'meshhook', '{slo}'),
+    ('service_role', 'meshhook_engine', '{slo}'),
+    ('meshhook_gateway', 'meshhook_engine', '{scrape}'),
     -- publishing
     ('authenticated', 'meshhook', '{create_service_token, log_lines, revoke_service_token}'),
     ('authenticated', 'meshhook_engine', '{create_service_token_as_member, log_names,

@@ -9,6 +9,7 @@
 #include "realtime/identity/identity.h"
 #include "realtime/intake/intake.h"
 #include "realtime/lines/publish.h"
+#include "realtime/scrape.h"
 #include "realtime/server/server.h"
 #include "realtime/stats.h"
 #include "realtime/stream/stream.h"
@@ -42,6 +43,7 @@ struct gateway {
 	struct publish *publish;
 	struct history *history;
 	struct stats *stats;
+	struct scrape *scrape;
 	struct metrics metrics;
 	struct cors cors;
 	struct local *local; /* NULL: not asked for */
@@ -51,6 +53,7 @@ struct gateway {
 	struct route routes[MODULES * MODULE_ROUTES];
 	struct uuid id;
 	int serving; /* connected to a schema that fits */
+	int beating; /* a heartbeat is on its way */
 	int draining;
 };
 
@@ -92,17 +95,35 @@ ignored(void *arg, struct rows *rows, const struct error *err)
 }
 
 static void
+beaten(void *arg, struct rows *rows, const struct error *err)
+{
+	struct gateway *g = arg;
+
+	(void)rows;
+	g->beating = 0;
+	if (err != NULL)
+		log_debug("gateway.heartbeat", E_(err));
+	else
+		stats_heard(g->stats);
+}
+
+static void
 beat(void *arg)
 {
 	struct gateway *g = arg;
 	char host[65] = "";
-	struct error err;
+	struct buf info;
 
+	if (!g->serving || g->beating)
+		return;
 	gethostname(host, sizeof(host) - 1);
-	if (g->serving)
-		db_call(g->db, &sql_gateway_heartbeat, ignored, NULL, &err,
-		    db_uuid(&g->id), db_text(host), db_int4(getpid()),
-		    db_text(MESHHOOK_VERSION), db_bool(g->draining));
+	buf_init(&info);
+	stats_heartbeat(g->stats, &info);
+	g->beating = db_call(g->db, &sql_gateway_heartbeat, beaten, g, NULL,
+			 db_uuid(&g->id), db_text(host), db_int4(getpid()),
+			 db_text(MESHHOOK_VERSION), db_bool(g->draining),
+			 db_jsonb(buf_str(&info))) == 0;
+	buf_deinit(&info);
 }
 
 static void
@@ -184,6 +205,7 @@ told_to_end(void *arg, int signo)
 	stats_draining(g->stats);
 	log_info("gateway.draining", I_("signal", signo),
 	    I_("connections", server_connections(g->server)));
+	beat(g);
 	if (g->serving)
 		db_call(g->db, &sql_gateway_goodbye, ignored, NULL, &err,
 		    db_uuid(&g->id));
@@ -235,6 +257,9 @@ start_logs(struct gateway *g)
 		.hub = streams_hub(g->streams),
 		.version = MESHHOOK_VERSION,
 		.gateway = g->id };
+	struct scrape_options scrape = { .db = g->db,
+		.metrics = &g->metrics,
+		.by_project = g->o->metrics_by_project };
 	struct publish_options o = { .db = g->db,
 		.flush = g->flush,
 		.identities = g->identities,
@@ -244,6 +269,7 @@ start_logs(struct gateway *g)
 	g->publish = publish_new(g->loop, &o);
 	g->history = history_new(g->loop, &history);
 	g->stats = stats_new(g->loop, &stats);
+	g->scrape = scrape_new(g->loop, &scrape);
 }
 
 static void
@@ -342,6 +368,7 @@ collect_routes(struct gateway *g)
 	r += publish_routes(g->publish, r);
 	r += history_routes(g->history, r);
 	r += stats_routes(g->stats, r);
+	r += scrape_routes(g->scrape, r);
 	r += local_routes(g->local, r);
 	r += streams_routes(g->streams, r);
 	return (size_t)(r - g->routes);
@@ -409,6 +436,7 @@ end(struct gateway *g)
 	g->intake = intake_free(g->intake);
 	g->http = http_free(g->http);
 	guard_deinit(&g->guard);
+	g->scrape = scrape_free(g->scrape);
 	g->stats = stats_free(g->stats);
 	g->history = history_free(g->history);
 	g->publish = publish_free(g->publish);

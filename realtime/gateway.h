@@ -31,6 +31,7 @@ struct gateway_options {
 	uint32_t streams;         /* of live logs; 0: any number */
 	uint32_t streams_of_user; /* 0: 32 */
 	uint32_t streams_of_project;       /* 0: 2,000 */
+	int metrics_by_project;            /* or of all together */
 	int64_t drain_ms;                  /* 0: what is in flight is cut */
 	const struct local_options *local; /* NULL: no Realtime endpoint */
 };

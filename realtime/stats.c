@@ -20,6 +20,10 @@ struct stats {
 	int serving, draining;
 	struct list asking;
 	struct metric *seconds;
+	/* webhooks: up to now, by the last heartbeat, by the last one heard */
+	struct tolls {
+		uint64_t taken, failed;
+	} now, said, heard;
 	struct status {
 		int status;
 		char label[LABEL];
@@ -58,20 +62,6 @@ health(void *arg, struct request *req)
 				 : "Cache-Control: no-store\r\n"
 				   "Retry-After: 2\r\n",
 		.body = buf_str(&body) });
-	buf_deinit(&body);
-}
-
-static void
-metrics(void *arg, struct request *req)
-{
-	struct stats *s = arg;
-	struct buf body;
-
-	buf_init(&body);
-	metrics_print(s->o.metrics, &body);
-	request_reply(req,
-	    &(struct reply){
-		.status = 200, .type = METRICS_TYPE, .body = buf_str(&body) });
 	buf_deinit(&body);
 }
 
@@ -204,23 +194,31 @@ stats_routes(struct stats *s, struct route *out)
 		.handle = health,
 		.arg = s };
 	out[1] = (struct route){ .method = "GET",
-		.pattern = "/metrics",
-		.handle = metrics,
-		.arg = s };
-	out[2] = (struct route){ .method = "GET",
 		.pattern = "/admin/logs/stats",
 		.handle = admin,
 		.arg = s };
-	return 3;
+	return 2;
 }
 
 /* Counting -------------------------------------------------------------------- */
 
+/* What the sender did wrong counts for nothing. */
+static void
+count_webhook(struct stats *s, int status)
+{
+	s->now.taken += status < 300;
+	s->now.failed += status >= 500;
+}
+
 void
-stats_answered(void *arg, int status, int64_t us)
+stats_answered(void *arg, const struct request *req, int status)
 {
 	struct stats *s = arg;
 	struct status *x = s->statuses;
+
+	if (req->route != NULL &&
+	    strncmp(req->route->pattern, "/hooks/", 7) == 0)
+		count_webhook(s, status);
 
 	while (x < s->statuses + STATUSES - 1 && x->status != 0 &&
 	    x->status != status)
@@ -232,7 +230,34 @@ stats_answered(void *arg, int status, int64_t us)
 		    "meshhook_http_answers", x->label, "Answers by status.");
 	}
 	metric_add(x->count, 1);
-	metric_observe(s->seconds, us);
+	metric_observe(s->seconds, time_mono_us() - req->began_us);
+}
+
+static void
+add_tolls(struct buf *out, const char *name, const struct tolls *t)
+{
+	buf_addf(out,
+	    ",\"%s\":{\"intake.accepted\":%llu,\"intake.failed\":%llu}", name,
+	    (unsigned long long)t->taken, (unsigned long long)t->failed);
+}
+
+void
+stats_heartbeat(struct stats *s, struct buf *out)
+{
+	struct hub_stats streams;
+
+	hub_stats(s->o.hub, &streams);
+	buf_addf(out, "{\"streams\":%llu", (unsigned long long)streams.readers);
+	add_tolls(out, "counted", &s->now);
+	add_tolls(out, "told", &s->heard);
+	buf_addc(out, '}');
+	s->said = s->now;
+}
+
+void
+stats_heard(struct stats *s)
+{
+	s->heard = s->said;
 }
 
 static double

@@ -214,7 +214,7 @@ access_line(const struct request *req, int status)
 	char method[16], path[128];
 
 	if (o->answered != NULL)
-		o->answered(o->arg, status, time_mono_us() - req->began_us);
+		o->answered(o->arg, req, status);
 	snprintf(method, sizeof(method), "%.*s", STR_FMT(req->head.method));
 	snprintf(path, sizeof(path), "%.*s", STR_FMT(req->head.path));
 	log_debug("http.request", S_("method", method), S_("path", path),

@@ -68,8 +68,8 @@ struct server_options {
 	int64_t body_ms;         /* for a body, and 1 s each 16 KiB; 0: 10 s */
 	int64_t idle_ms;         /* between two requests; 0: 65 s */
 	const struct cors *cors; /* NULL: none */
-	/* told of every answer, and the time since its head; or NULL */
-	void (*answered)(void *arg, int status, int64_t us);
+	/* told of every answer; or NULL */
+	void (*answered)(void *arg, const struct request *req, int status);
 	void *arg;
 };
 

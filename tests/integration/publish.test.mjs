@@ -561,7 +561,7 @@ test("health, metrics, and stats for those who may", async () => {
   const families = [...m.text.matchAll(/^# TYPE (\S+)/gm)].map((x) => x[1]);
   assert.equal(new Set(families).size, families.length, "each family stands once");
   for (const line of m.text.trim().split("\n"))
-    assert.match(line, /^(# (TYPE|HELP) \w+ .+|# EOF|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [-+.\de]+)$/);
+    assert.match(line, /^(# (TYPE|UNIT|HELP) \w+ .+|# EOF|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [-+.\de]+)$/);
   assert.ok(Number(/^meshhook_publish_lines_total (\d+)$/m.exec(m.text)[1]) > 500);
   for (const [status, token] of [[401, undefined], [200, user("ann")], [403, user("viewer")], [403, user("nobody")], [200, jwt({ role: "service_role" })], [403, jwt({ role: "anon" })], [403, tokens.alpha]]) {
     const r = await g.call("/admin/logs/stats", { token });
