@@ -16,13 +16,14 @@ create table meshhook_engine.histogram_deltas (
   cells smallint[] not null,
   counts int[] not null
 );
--- slot: the half minute that it was recorded in, while that is of this minute; then '-infinity'.
+-- slot: the half minute that it was recorded in, while that is this one or the one before it; then
+-- '-infinity'. A row holds each cell once.
 create table meshhook_engine.histograms (
   slot timestamptz not null,
   project_id uuid not null,
-  cell smallint not null,
-  n bigint not null,
-  primary key (slot, project_id, cell)
+  cells smallint[] not null,
+  counts bigint[] not null,
+  primary key (slot, project_id)
 ) with (fillfactor = 50);
 comment on table meshhook_engine.histogram_deltas is 'What fold_histograms() adds to the histograms: a row a commit and project.';
 comment on table meshhook_engine.histograms is 'How often each duration was seen, by project: of the last half minutes, and (slot -infinity) of all before them.';
@@ -58,19 +59,26 @@ begin
   with gone as (
     delete from meshhook_engine.histogram_deltas where ctid = any (array(
       select ctid from meshhook_engine.histogram_deltas limit 50000))
-    returning project_id, at, cells, counts)
-  insert into meshhook_engine.histograms as h (slot, project_id, cell, n)
-    select case when g.at < v_edge then '-infinity' else date_bin('30 seconds', g.at, timestamptz 'epoch') end,
-           g.project_id, c.cell, sum(c.n)
-      from gone g, unnest(g.cells, g.counts) c(cell, n)
-     group by 1, 2, 3 order by 1, 2, 3
-  on conflict (slot, project_id, cell) do update set n = h.n + excluded.n;
-  with past as (
+    returning project_id, at, cells, counts),
+  past as (
     delete from meshhook_engine.histograms where slot > '-infinity' and slot < v_edge
-    returning project_id, cell, n)
-  insert into meshhook_engine.histograms as h (slot, project_id, cell, n)
-    select '-infinity', p.project_id, p.cell, sum(p.n) from past p group by 2, 3 order by 2, 3
-  on conflict (slot, project_id, cell) do update set n = h.n + excluded.n;
+    returning project_id, cells, counts),
+  more as (
+    select case when g.at < v_edge then '-infinity' else date_bin('30 seconds', g.at, timestamptz 'epoch') end as slot,
+           g.project_id, g.cells, g.counts::bigint[] as counts
+      from gone g
+    union all
+    select '-infinity', p.project_id, p.cells, p.counts from past p),
+  sums as (
+    select x.slot, x.project_id, c.cell, sum(c.n)::bigint as n
+      from (select * from more union all
+            select h.slot, h.project_id, h.cells, h.counts from meshhook_engine.histograms h
+             where (h.slot, h.project_id) in (select m.slot, m.project_id from more m)) x,
+           unnest(x.cells, x.counts) c(cell, n)
+     group by 1, 2, 3)
+  insert into meshhook_engine.histograms as h (slot, project_id, cells, counts)
+    select s.slot, s.project_id, array_agg(s.cell), array_agg(s.n) from sums s group by 1, 2
+  on conflict (slot, project_id) do update set cells = excluded.cells, counts = excluded.counts;
 end $$;
 comment on function meshhook_engine.fold_histograms() is
   'Add up to 50,000 rows of deltas to the histograms, and slots that are over to what was before.';
@@ -82,7 +90,8 @@ create function meshhook_engine.probe_histograms(p_now timestamptz)
 returns table (metric text, project uuid, label text, label_value text, value float8)
 language sql stable set search_path = '' as $$
   with seen as materialized (
-    select h.project_id, h.cell, sum(h.n) as n from meshhook_engine.histograms h
+    select h.project_id, c.cell, sum(c.n)::float8 as n
+      from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
      where h.slot >= meshhook_engine.histogram_edge(p_now) group by 1, 2),
   cells as (
     select null::uuid as project, s.cell, sum(s.n) as n from seen s group by 2
@@ -90,13 +99,16 @@ language sql stable set search_path = '' as $$
     select s.project_id, s.cell, s.n from seen s
      where s.project_id in (select x.project_id from seen x group by 1 order by sum(x.n) desc limit 500)),
   ranked as (
-    select c.project, c.cell, sum(c.n) over (w order by c.cell) as upto, sum(c.n) over w as total
-      from cells c window w as (partition by c.project, c.cell / 512))
-  select meshhook_engine.cell_metric(r.cell / 512 * 512), r.project, 'q', q.name,
-         meshhook_engine.bucket_middle(min(r.cell) % 512)
-    from ranked r join (values ('p50', 0.50), ('p95', 0.95), ('p99', 0.99)) q(name, share)
-      on r.upto >= q.share * r.total
-   group by r.cell / 512, r.project, q.name
+    select c.project, c.cell / 512 as metric, c.cell % 512 as bucket, sum(c.n) over (w order by c.cell) as upto,
+           sum(c.n) over w as total
+      from cells c window w as (partition by c.project, c.cell / 512)),
+  found as (
+    select r.metric, r.project, min(r.bucket) filter (where r.upto >= 0.50 * r.total) as p50,
+           min(r.bucket) filter (where r.upto >= 0.95 * r.total) as p95,
+           min(r.bucket) filter (where r.upto >= 0.99 * r.total) as p99
+      from ranked r group by 1, 2)
+  select meshhook_engine.cell_metric(f.metric * 512), f.project, 'q', q.name, meshhook_engine.bucket_middle(q.bucket)
+    from found f, lateral (values ('p50', f.p50), ('p95', f.p95), ('p99', f.p99)) q(name, bucket)
 $$;
 comment on function meshhook_engine.probe_histograms is
   'Percentiles (p50, p95, p99) of what steps waited and took in the last half minute to minute, in seconds, within a sixteenth: by project (500 at most, the busiest), and of all. No rows where nothing was recorded.';
@@ -104,9 +116,10 @@ comment on function meshhook_engine.probe_histograms is
 create function meshhook_engine.histogram_totals()
 returns table (metric text, project uuid, le float8, n bigint)
 language sql stable security definer set search_path = '' as $$
-  select meshhook_engine.cell_metric(h.cell), h.project_id,
-         meshhook_engine.bucket_end(h.cell % 512) / 1e6, sum(h.n)::bigint
-    from meshhook_engine.histograms h group by h.cell, h.project_id order by 1, 2, 3
+  select meshhook_engine.cell_metric(c.cell), h.project_id,
+         meshhook_engine.bucket_end(c.cell % 512) / 1e6, sum(c.n)::bigint
+    from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
+   group by c.cell, h.project_id order by 1, 2, 3
 $$;
 comment on function meshhook_engine.histogram_totals() is
   'The histograms since ever: how many attempts (n) waited or took less than le seconds and not less than the next smaller le there can be. They only grow; what commits brought since the last fold is not in them yet.';

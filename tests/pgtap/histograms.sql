@@ -62,7 +62,8 @@ select ok(bool_and(value = meshhook_engine.bucket_middle(pg_temp.bucket(case lab
 
 -- Merging is exact: the cells hold what counting all durations at once gives.
 create function pg_temp.counted() returns table (project uuid, cell int, n bigint) language sql as $$
-  select project_id, cell, sum(n)::bigint from meshhook_engine.histograms group by 1, 2 $$;
+  select h.project_id, c.cell, sum(c.n)::bigint from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
+   group by 1, 2 $$;
 select bag_eq('select * from pg_temp.counted()',
   'select project, metric * 512 + pg_temp.bucket(us), count(*) from kept group by 1, 2', 'merged without loss');
 select is((select sum(n) from meshhook_engine.histogram_totals(), p where project = a), 8000::numeric, 'all of it in the totals');
@@ -83,7 +84,8 @@ select bag_eq('select * from pg_temp.counted()',
   'select project, metric * 512 + pg_temp.bucket(us), count(*) from kept group by 1, 2', 'and nothing is lost');
 insert into meshhook_engine.histogram_deltas (project_id, at, cells, counts) select a, now() - interval '1 day', '{512}', '{7}' from p;
 select meshhook_engine.compact_counters();
-select is((select n from meshhook_engine.histograms, p where project_id = a and slot = '-infinity' and cell = 512), 7::bigint,
+select is((select counts[array_position(cells, 512::smallint)] from meshhook_engine.histograms, p
+    where project_id = a and slot = '-infinity'), 7::bigint,
   'what nobody folded for long is of the past');
 update meshhook_engine.leader set until = '-infinity';
 select is((select count(*) from meshhook_engine.tick(gen_random_uuid(), '1 s') t where t.metric = 'step_time_seconds'), 6::bigint,
@@ -109,8 +111,8 @@ create function pg_temp.commit(stale int) returns setof text language sql as $$
 select is_empty('select pg_temp.commit(0)', 'a commit that is applied');
 select meshhook_engine.compact_counters();
 create function pg_temp.of(i_ int) returns text language sql as $$
-  select string_agg(format('%s:%s', h.cell, h.n), ' ' order by h.cell) from meshhook_engine.histograms h
-   where h.project_id = (select project_id from r where i = i_) $$;
+  select string_agg(format('%s:%s', cell, n), ' ' order by cell) from pg_temp.counted()
+   where project = (select project_id from r where i = i_) $$;
 select is(pg_temp.of(1), '5:2 600:2', 'counts');
 select is(pg_temp.of(2), '5:1 601:1', 'for each project');
 select results_eq('select pg_temp.commit(2)', '{stale}'::text[], 'of one that is stale in part');
