@@ -297,6 +297,23 @@ guard_init(struct guard *g, const char *allow, struct error *err)
 	return 0;
 }
 
+int
+guard_init_url(struct guard *g, const char *url, struct error *err)
+{
+	const char *host = strstr(url, "://");
+	char *allow;
+	int r;
+
+	*g = (struct guard){ 0 };
+	if (host == NULL || strncmp(url, "http", 4) != 0)
+		return fail(
+		    err, FAULT_CONFIG, "CONFIG", "it is no http(s) URL");
+	allow = strndup(host + 3, strcspn(host + 3, "/?#"));
+	r = guard_init(g, allow, err);
+	free(allow);
+	return r;
+}
+
 void
 guard_deinit(struct guard *g)
 {

@@ -31,6 +31,9 @@ struct guard {
  * beyond the public internet. FAULT_CONFIG names the entry that is wrong.
  */
 int guard_init(struct guard *g, const char *allow, struct error *err);
+/* The host of a URL that the operator gave passes, wherever it is; nothing else
+ * within. FAULT_CONFIG: it is no http(s) URL. */
+int guard_init_url(struct guard *g, const char *url, struct error *err);
 void guard_deinit(struct guard *g); /* idempotent */
 
 /*

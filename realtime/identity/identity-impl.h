@@ -5,9 +5,9 @@
 #include "core/list.h"
 #include "realtime/identity/identity.h"
 #include "supabase/client/jwks.h"
+#include "supabase/client/ticket.h"
 
 #define SERVICE_PREFIX "mhs_"
-#define TICKET_PREFIX "mht_"
 
 enum {
 	SERVICE_SLOTS = 1024,

@@ -333,24 +333,14 @@ identity_check(struct identities *ids, struct request *req, unsigned kinds,
 
 /* ---------------------------------------------------------------------------- */
 
-/* The guard lets the URL's own host through, wherever the operator has it. */
 static int
 keys_start(struct identities *ids, const char *url, struct error *err)
 {
-	const char *host = strstr(url, "://");
 	struct http_options o = { .guard = &ids->guard,
 		.body_cap = JWT_JWKS_MAX,
 		.body_limit = JWT_JWKS_MAX };
-	char *allow;
-	int r;
 
-	if (host == NULL || strncmp(url, "http", 4) != 0)
-		return fail(err, FAULT_CONFIG, "CONFIG",
-		    "MESHHOOK_JWKS_URL is no http(s) URL");
-	allow = strndup(host + 3, strcspn(host + 3, "/?#"));
-	r = guard_init(&ids->guard, allow, err);
-	free(allow);
-	if (r < 0)
+	if (guard_init_url(&ids->guard, url, err) < 0)
 		return fail_in(err, "MESHHOOK_JWKS_URL");
 	ids->http = http_new(ids->loop, &o, err);
 	if (ids->http == NULL)
