@@ -71,15 +71,42 @@ store(struct session *s, const struct sql *sql, const char *expr,
 	    labels);
 }
 
+/* The condition, as an argument or by --run-failed; NULL: none is given. */
+static int
+condition(struct session *s, const char **out, struct error *err)
+{
+	struct cli *cli = s->cli;
+	const char *workflow = cli_opt(cli, "run-failed");
+
+	*out = cli->n_args > 2 ? cli->args[2] : NULL;
+	if (workflow == NULL)
+		return 0;
+	if (*out != NULL)
+		return usage(
+		    err, "--run-failed stands in place of a condition");
+	if (s->slug == NULL)
+		return usage(err,
+		    "a workflow is of a project\nname it: --project PROJECT");
+	*out =
+	    arena_printf(&cli->arena, "runs_failed{workflow=\"%s\"}", workflow);
+	return 0;
+}
+
 static int
 add(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
 	struct json *record;
+	const char *expr;
 
-	if (alert_args(cli, 2, 2, "add NAME CONDITION", err) < 0)
+	if (alert_args(cli, 1, 2, "add NAME CONDITION", err) < 0 ||
+	    condition(s, &expr, err) < 0)
 		return -1;
-	if (store(s, &sql_alert_rule_add, cli->args[2], &record, err) < 0) {
+	if (expr == NULL)
+		return usage(err,
+		    "too few arguments\nas in: meshhook alert rules add NAME "
+		    "CONDITION");
+	if (store(s, &sql_alert_rule_add, expr, &record, err) < 0) {
 		if (strcmp(err->code, "23505") == 0)
 			return fail(err, FAULT_INPUT, "23505",
 			    "rule \"%.63s\" exists already\n"
@@ -111,10 +138,11 @@ change(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
 	struct json *record = NULL;
+	const char *expr;
 
 	if (alert_args(cli, 1, 2, "set NAME [CONDITION]", err) < 0 ||
-	    store(s, &sql_alert_rule_set, cli->n_args > 2 ? cli->args[2] : NULL,
-		&record, err) < 0)
+	    condition(s, &expr, err) < 0 ||
+	    store(s, &sql_alert_rule_set, expr, &record, err) < 0)
 		return -1;
 	if (record == NULL)
 		return unknown(s, err);
@@ -157,6 +185,9 @@ cmd_alert_rules(struct cli *cli, struct error *err)
 }
 
 static const struct opt opts[] = {
+	{ .name = "run-failed",
+	    .arg = "WORKFLOW",
+	    .help = "in place of a condition: tell of each failed run of it" },
 	{ .name = "for",
 	    .arg = "DURATION",
 	    .help = "it holds so long before it fires; 0s" },
@@ -193,6 +224,8 @@ static const struct example examples[] = {
 	{ "alert rules add leads-late 'oldest_age{queue=\"backlog\"} > 1m' "
 	  "--for 30s --severity critical --project acme",
 	    "of one project, which alone it sees" },
+	{ "alert rules add lead-failed --run-failed lead-intake --project acme",
+	    "each failed run, with its step, its error and a link" },
 	{ "alert rules set backlog 'oldest_age{queue=\"backlog\"} > 10m'",
 	    "a default that fits you better" },
 	{ "alert rules set slot-idle --enabled off", "not of interest here" },
@@ -208,6 +241,7 @@ const struct cmd cmd_alert_rules_entry = {
 	.text = "A condition is an expression over metrics, which "
 		"docs/monitoring.md lists with the rules that ship. Rules are "
 		"rows: the monitor that leads takes a change at its next tick. "
+		"--run-failed is the condition runs_failed{workflow=\"NAME\"}. "
 		"Try one before: meshhook alert test.",
 	.opts = opts,
 	.examples = examples,

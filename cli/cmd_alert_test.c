@@ -24,6 +24,7 @@ struct trial {
 	struct arena store, steps[2];
 	struct samples samples;
 	struct alert_rule rule;
+	const char *workflow; /* the rule is about its failed runs; or NULL */
 	struct alerts now;
 	struct spell *spells;
 	uint32_t n_spells;
@@ -40,7 +41,8 @@ label_name(struct str metric, struct str value)
 		{ "runs_ended_total", "status" },
 		{ "reconciled_total", "counter" },
 		{ "upkeep_failing", "chore" }, { "slot_idle", "slot" },
-		{ "xmin_age", NULL }, { "xmin_age_seconds", NULL } };
+		{ "delivery_failing", "channel" }, { "xmin_age", NULL },
+		{ "xmin_age_seconds", NULL } };
 
 	for (size_t i = 0; i < NELEM(of); i++) {
 		if (!str_is(metric, of[i].metric))
@@ -238,6 +240,21 @@ print(struct trial *t)
 	    (unsigned long long)t->n_ticks);
 }
 
+/* Of a rule about a workflow's failed runs: those there were. */
+static int
+print_failed(struct trial *t, int64_t since_ms, struct error *err)
+{
+	OUT_BEGIN(&t->s->cli->out, columns);
+	if (SESSION_ROWS(t->s, &sql_alert_failed, err, db_text(t->workflow),
+		db_int8(since_ms)) < 0)
+		return -1;
+	out_end(&t->s->cli->out);
+	session_note(t->s,
+	    "Each failed run is told once, with its step, its error and a "
+	    "link.");
+	return 0;
+}
+
 /* The rule of that name, or what --condition says. */
 static int
 rule_read(struct trial *t, struct error *err)
@@ -270,6 +287,9 @@ rule_read(struct trial *t, struct error *err)
 		t->rule.keep_ms = rows_int(&rows, 0, "keep_s") * 1000;
 		if (rows_null(&rows, 0, "project_id"))
 			t->rule.project = (struct str){ "", 0 };
+		if (!rows_null(&rows, 0, "workflow_id"))
+			t->workflow = arena_strdup(
+			    &cli->arena, rows_text(&rows, 0, "workflow_id"));
 		rows_deinit(&rows);
 	}
 	if (hold != NULL && duration_parse(str_of(hold), &t->rule.hold_ms) < 0)
@@ -301,9 +321,11 @@ cmd_alert_test(struct cli *cli, struct error *err)
 	r = alert_open(&s, cli, err);
 	if (r == 0)
 		r = rule_read(&t, err);
-	if (r == 0)
+	if (r == 0 && t.workflow != NULL)
+		r = print_failed(&t, ms, err);
+	else if (r == 0)
 		r = run(&t, ms, err);
-	if (r == 0)
+	if (r == 0 && t.workflow == NULL)
 		print(&t);
 	arena_deinit(&t.store);
 	arena_deinit(&t.steps[0]);

@@ -20,6 +20,7 @@ cmd_monitor(struct cli *cli, struct error *err)
 	    .archive = config_text(c, SETTING_ARCHIVE),
 	    .supabase_url = config_text(c, SETTING_SUPABASE_URL),
 	    .storage_key = config_text(c, SETTING_STORAGE_KEY),
+	    .gateway_url = config_text(c, SETTING_MONITOR_GATEWAY_URL),
 	});
 }
 

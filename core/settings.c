@@ -199,6 +199,13 @@ const struct setting settings[N_SETTINGS] = {
 		.help = "for an archive in Supabase Storage: a secret key of the "
 			"project (or its service_role key)",
 	},
+	[SETTING_MONITOR_GATEWAY_URL] = {
+		.env = "MESHHOOK_MONITOR_GATEWAY_URL", .type = SETTING_TEXT,
+		.groups = SETTING_G_MONITOR,
+		.help = "the gateway through which the monitor follows a line of "
+			"its own every 5 s, to know how long lines take; unless "
+			"set, it doesn't",
+	},
 	[SETTING_CONSOLE_URL] = {
 		.env = "MESHHOOK_CONSOLE_URL", .type = SETTING_TEXT,
 		.groups = SETTING_G_MONITOR,

@@ -435,6 +435,10 @@ begin
     from unnest(v_ctid, p_events, p_lines, p_status, p_error, v_ok)
          x(ctid, events, lines, status, error, ok)
    where r.ctid = x.ctid and x.ok and x.events > 0;
+  if 'failed' = any (p_status) then
+    perform meshhook_engine.note_failed(array(select p_run[i] from generate_subscripts(p_run, 1) i
+      where v_ok[i] and p_status[i] = 'failed'));
+  end if;
 
   -- 4. timers
   if cardinality(p_tm_item) > 0 then

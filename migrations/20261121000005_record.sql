@@ -114,6 +114,7 @@ begin
       and c.relname in ('q_mh_work', 'q_mh_dead', 'a_mh_work', 'a_mh_dead') loop
     execute format('delete from %s where message ->> ''p'' = $1', queue) using p_project::text;
   end loop;
+  delete from meshhook_engine.failed_runs where project_id = p_project;
   delete from meshhook_engine.backlog where project_id = p_project;
   delete from meshhook_engine.admission where project_id = p_project;
   delete from meshhook_engine.counter_deltas where project_id = p_project;

@@ -24,11 +24,12 @@ insert into meshhook_engine.live default values;
 
 -- Channels that somebody watches. sent_seq: the last line that was broadcast, or was there when
 -- the watch began. due_at: when the rest may be sent; null: nothing to send. kind runs: the id is
--- the project's, and what to send is in run_news.
+-- the project's, and what to send is in run_news; health: an id made of it, due with each tick of
+-- the monitor.
 create table meshhook_engine.watched (
   channel_id uuid primary key,
   project_id uuid not null,
-  kind text not null check (kind in ('run', 'channel', 'runs')),
+  kind text not null check (kind in ('run', 'channel', 'runs', 'health')),
   channel text not null,
   until timestamptz not null,
   readers int not null default 0,
@@ -74,8 +75,8 @@ comment on column meshhook.projects.broadcast is 'What Realtime is told: watched
 
 -- Channels by name ---------------------------------------------------------------------------
 
--- logs:run:{project}:{run}, logs:{service}:{project}[:{resource}], runs:{project}; a project by
--- id or slug. No row: no such channel. channel_id null: the project is there, the channel isn't.
+-- logs:run:{project}:{run}, logs:{service}:{project}[:{resource}], runs:{project},
+-- health:{project}; a project by id or slug. No row: no such channel. channel_id null: the project is there, the channel isn't.
 create function meshhook_engine.find_channel(p_channel text)
 returns table (project_id uuid, generation int, broadcast text, kind text, channel_id uuid,
   channel text, epoch int, last_seq bigint, final_seq bigint)
@@ -85,7 +86,7 @@ declare
   v_part text[] := string_to_array(p_channel, ':');
   v_n int := cardinality(v_part);
   v_uuid constant text := '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
-  v_name text := case when v_part[1] = 'runs' and v_n = 2 then v_part[2]
+  v_name text := case when v_part[1] in ('runs', 'health') and v_n = 2 then v_part[2]
                       when v_part[1] = 'logs' and v_n in (3, 4) then v_part[3] end;
   v_run uuid := case when v_part[2] = 'run' and v_n = 4 and v_part[4] ~ v_uuid then v_part[4]::uuid end;
 begin
@@ -94,9 +95,10 @@ begin
   end if;
   return query
     select p.id, p.generation, p.broadcast,
-           case when v_n = 2 then 'runs' when v_part[2] = 'run' then 'run' else 'channel' end,
-           case when v_n = 2 then p.id else coalesce(r.id, c.id) end,
-           case when v_n = 2 then 'runs:' || p.id when r.id is not null
+           case when v_n = 2 then v_part[1] when v_part[2] = 'run' then 'run' else 'channel' end,
+           case when v_part[1] = 'health' then md5('health:' || p.id)::uuid
+                when v_n = 2 then p.id else coalesce(r.id, c.id) end,
+           case when v_n = 2 then v_part[1] || ':' || p.id when r.id is not null
                 then 'logs:run:' || p.id || ':' || r.id
                 else 'logs:' || c.service || ':' || p.id || coalesce(':' || nullif(c.resource, ''), '') end,
            case when v_n = 2 then 0 else coalesce(r.log_epoch, c.epoch) end,
@@ -207,13 +209,13 @@ begin
   end if;
 end $$;
 comment on function meshhook.watch(text, uuid) is
-  'Watch a channel, logs:run:{project}:{run}, logs:{service}:{project}[:{resource}] or runs:{project}: what is written from now on is broadcast to the private topic, for 40 s; call it again every 15 s, and compare last_seq. reader: an id of this reader''s own (a tab''s, not a person''s). interval_ms: how long a busy channel may be silent; null: nothing is broadcast, ask instead. PT403: not a member; PT404: no such channel; PT429: too many watches.';
+  'Watch a channel, logs:run:{project}:{run}, logs:{service}:{project}[:{resource}], runs:{project} or health:{project}: what is written from now on is broadcast to the private topic, for 40 s; call it again every 15 s, and compare last_seq. reader: an id of this reader''s own (a tab''s, not a person''s). interval_ms: how long a busy channel may be silent; null: nothing is broadcast, ask instead. PT403: not a member; PT404: no such channel; PT429: too many watches.';
 
 -- Whether this user may listen to a topic. Total: what isn't ours is false, whatever it is.
 create function meshhook_engine.may_listen(p_topic text) returns boolean
 language plpgsql stable security definer set search_path = '' as $$
 declare
-  v_part text[] := regexp_match(p_topic, '^mh:(\d{1,9}):(?:runs|logs:[A-Za-z0-9_.-]{1,64}):'
+  v_part text[] := regexp_match(p_topic, '^mh:(\d{1,9}):(?:runs|health|logs:[A-Za-z0-9_.-]{1,64}):'
     '([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?::[A-Za-z0-9_.-]{1,128})?$');
 begin
   if v_part is null then
@@ -279,7 +281,11 @@ begin
           join meshhook.versions v on v.id = r.version_id
           join meshhook.workflows f on f.id = r.workflow_id
         having (select count(distinct n.run_id) from news n where n.channel_id = t.channel_id) between 1 and v_lines)
-      from told t where t.kind = 'runs' and exists (select from news n where n.channel_id = t.channel_id)),
+      from told t where t.kind = 'runs' and exists (select from news n where n.channel_id = t.channel_id)
+    union all
+    select t.*, 'health', jsonb_build_object('channel', t.channel) || h.health
+      from told t, lateral (select meshhook_engine.health(t.project_id) as health) h
+     where t.kind = 'health' and h.health is not null),
   message as materialized (
     select c.project_id, c.generation, c.channel, c.readers, x.whole,
            case when x.whole then c.event else 'hint' end as event,
@@ -311,7 +317,7 @@ exception when others then
   return 0;
 end $$;
 comment on function meshhook_engine.broadcast_send is
-  'Broadcasts what these channels have beyond sent_seq, in one insert into realtime.messages: event log with the lines, run with the runs, or hint with the last number where that would be over 200 KB; ended: true with a run''s last. A failure is counted (broadcast.failed) and tried again in a second. Returns the events that it cost.';
+  'Broadcasts what these channels have beyond sent_seq, in one insert into realtime.messages: event log with the lines, run with the runs, health with the newest metrics, or hint with the last number where that would be over 200 KB; ended: true with a run''s last. A failure is counted (broadcast.failed) and tried again in a second. Returns the events that it cost.';
 
 -- The last thing that a transaction does that wrote lines, under their channels' locks: send them,
 -- from the upper half of the bucket, which those who wait can do without, or leave them due. The

@@ -321,8 +321,11 @@ comment on function meshhook_engine.probe_database is
   'What the database itself and the processes say: holders of old snapshots, dead rows, sizes in bytes, WAL, connections, heartbeats, partitions ahead.';
 
 -- One statement does all that a tick asks of the database: lead or go on leading, fold the
--- counters, measure, keep. The rows are what was measured; none: another leads.
-create function meshhook_engine.tick(p_holder uuid, p_ttl interval)
+-- counters, measure, keep. The rows are what was measured; none: another leads. What only the
+-- monitor can know comes with it: p_log_lag, in seconds, or null; p_broken, channels of alerts that
+-- it leaves alone after failures in a row.
+create function meshhook_engine.tick(p_holder uuid, p_ttl interval, p_log_lag float8 default null,
+  p_broken uuid[] default '{}')
 returns table (fence bigint, at timestamptz, metric text, project uuid, label text, label_value text,
   value float8)
 language plpgsql security definer set search_path = '' as $$
@@ -348,6 +351,11 @@ begin
           select h.metric, h.project, h.label, h.label_value, h.value
             from meshhook_engine.probe_histograms(v_now) h
           union all
+          select f.metric, f.project, f.label, f.label_value, f.value
+            from meshhook_engine.probe_delivery(v_now, p_broken) f
+          union all
+          select 'log_lag_seconds', null, null, null, p_log_lag
+          union all
           select d.metric, null, d.label, d.label_value, d.value
             from meshhook_engine.probe_database(v_now) d
           union all
@@ -363,11 +371,12 @@ begin
                    x(metric, project, label, label_value, value)
              group by 1, 2) y
      group by y.project;
+  perform meshhook_engine.broadcast_health();
   return query select v_fence, v_now, x.*
     from unnest(v_metric, v_project, v_label, v_label_value, v_value)
          x(metric, project, label, label_value, value);
 end $$;
-comment on function meshhook_engine.tick(uuid, interval) is
+comment on function meshhook_engine.tick(uuid, interval, float8, uuid[]) is
   'A monitor''s tick: leads for p_ttl or goes on leading, measures, and keeps what was measured in queue_metrics. No rows: another leads. Labels: one at most beside the project.';
 
 -- What was measured, for whoever begins to look back at it. One value a row, in the order of time.

@@ -20,12 +20,14 @@ create table meshhook.alert_rules (
   enabled boolean not null default true,
   problem text,
   created_at timestamptz not null default now(),
+  workflow_id uuid references meshhook.workflows on delete cascade,
   unique nulls not distinct (project_id, name)
 );
 comment on table meshhook.alert_rules is 'What to raise an alert about; project_id is null for the installation''s own.';
 comment on column meshhook.alert_rules.hold_s is 'For so long the condition holds before it fires.';
 comment on column meshhook.alert_rules.keep_s is 'For so long it no longer holds before it resolves.';
 comment on column meshhook.alert_rules.inhibited_by is 'Names of rules whose firing alert of the same project speaks for this one''s.';
+comment on column meshhook.alert_rules.workflow_id is 'Each failed run of it is told of; expr says so. Null: the rule has a condition.';
 comment on column meshhook.alert_rules.problem is 'Why the monitor can''t evaluate it; null: it can.';
 
 create table meshhook.alerts (
@@ -190,7 +192,7 @@ begin atomic
   select jsonb_build_object(
     'version', meshhook_engine.alert_version(),
     'rules', (select coalesce(jsonb_agg(to_jsonb(r) - 'created_at' order by r.id), '[]')
-      from meshhook.alert_rules r),
+      from meshhook.alert_rules r where r.workflow_id is null),
     'channels', (select coalesce(jsonb_agg(to_jsonb(c) - 'created_at' || jsonb_build_object('sealed', s.sealed)
         order by c.id), '[]')
       from meshhook.alert_channels c join meshhook_engine.channel_secrets s on s.channel_id = c.id
@@ -440,7 +442,15 @@ insert into meshhook.alert_rules (name, expr, hold_s, keep_s, severity, summary,
    'A share of {{ value }} of the database''s connections is used', 'Use a pooler, or fewer processes.',
    'docs/monitoring.md#connections'),
   ('notify-queue', 'notify_queue > 30%', 60, 60, 'warning', 'The NOTIFY queue is filled to {{ value }}',
-   'A session listens and sits in a transaction: see xmin_age_seconds.', 'docs/monitoring.md#notify-queue');
+   'A session listens and sits in a transaction: see xmin_age_seconds.', 'docs/monitoring.md#notify-queue'),
+  ('log-lag', 'log_lag_seconds > 5', 15, 30, 'critical',
+   'Lines of live logs take {{ value }} s to those who follow them',
+   'The gateway can''t be reached, or doesn''t read the database: the monitor''s log says which.',
+   'docs/monitoring.md#log-lag'),
+  ('delivery-failing', 'delivery_failing > 0', 0, 300, 'critical',
+   'Messages about alerts don''t get to channel {{ labels.channel }}',
+   'Its receiver fails or refuses: meshhook alert messages says why. Told to all channels but this one.',
+   'docs/monitoring.md#delivery-failing');
 
 -- Immutable and audited -------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ begin
     ('service_role', 'meshhook', '{acknowledge_alert}'),
     ('service_role', 'meshhook_engine', '{acknowledge}'),
     ('meshhook_monitor', 'meshhook_engine', '{lead, metric_history, step_down, tick}'),
+    ('meshhook_monitor', 'meshhook_engine', '{canary, failed_waiting, health_watched, tell_failed}'),
     ('meshhook_gateway', 'meshhook_engine', '{histogram_totals}'),
     ('authenticated', 'meshhook', '{explain}'),
     ('authenticated', 'meshhook_engine', '{explain_as_member}'),

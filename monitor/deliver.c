@@ -357,6 +357,17 @@ deliver_tick(struct deliver *d)
 }
 
 void
+deliver_broken(const struct deliver *d, struct db_array *ids)
+{
+	list_for (l, &d->channels) {
+		struct channel *c = list_entry(l, struct channel, link);
+
+		if (c->failures >= DELIVER_BREAKER)
+			db_array_uuid(ids, &c->id);
+	}
+}
+
+void
 deliver_due(struct deliver *d)
 {
 	take(d);

@@ -30,6 +30,9 @@ struct deliver *deliver_free(struct deliver *d); /* NULL */
 void deliver_reset(struct deliver *d);
 /* A tick of the leader came: look for what is due, and say that we live. */
 void deliver_tick(struct deliver *d);
+/* Channels that are left alone now, after failures in a row. */
+struct db_array;
+void deliver_broken(const struct deliver *d, struct db_array *ids);
 /* Messages were recorded. */
 void deliver_due(struct deliver *d);
 /* Take no more; fn when what is under way has ended and was recorded. */

@@ -22,7 +22,7 @@ struct silence {
 };
 
 struct alert_channel {
-	struct str id, project;
+	struct str id, project, name;
 	enum severity least;
 	struct json *group_by;
 	struct notify_policy policy;

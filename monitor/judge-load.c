@@ -88,6 +88,7 @@ take_channel(struct alert_channel *c, const struct json *of)
 {
 	*c = (struct alert_channel){ .id = text(of, "id"),
 		.project = text(of, "project_id"),
+		.name = text(of, "name"),
 		.least = severity(text(of, "min_severity")),
 		.group_by = json_get(of, "group_by"),
 		.policy = { .wait_ms = number(of, "wait_ms"),

@@ -269,6 +269,17 @@ inhibited(const struct judge *j, const struct rule *rule, const struct alert *x)
 	return 0;
 }
 
+/* About that channel itself, as delivery_failing is: others are to tell it. */
+static int
+is_about(const struct alert *x, const struct alert_channel *c)
+{
+	for (uint32_t i = 0; i < x->n_labels; i++)
+		if (str_is(x->labels[i].name, "channel"))
+			return str_eq(x->labels[i].value, c->name) &&
+			    str_eq(x->project, c->project);
+	return 0;
+}
+
 static void
 alert_spread(struct step *s, uint32_t at, const struct alert *x)
 {
@@ -281,7 +292,7 @@ alert_spread(struct step *s, uint32_t at, const struct alert *x)
 		const struct alert_channel *c = &j->channels[i];
 		struct str key;
 
-		if (rule->severity < c->least ||
+		if (rule->severity < c->least || is_about(x, c) ||
 		    (c->project.n > 0 && !str_eq(c->project, x->project)))
 			continue;
 		key = alert_group_key(&s->is->arena, c, rule, x);

@@ -3,6 +3,7 @@
 #include "core/loop.h"
 #include "core/uuid.h"
 #include "monitor/archive.h"
+#include "monitor/canary.h"
 #include "monitor/deliver.h"
 #include "monitor/judge.h"
 #include "monitor/monitor.h"
@@ -30,6 +31,8 @@ struct monitor {
 	struct recall recall;
 	struct judge *judge;
 	struct deliver *deliver;
+	struct canary *canary; /* NULL: there is none */
+	int telling;           /* of failed runs: under way */
 	struct upkeep upkeep;
 	struct archive *archive; /* NULL: none is configured */
 };

@@ -2,6 +2,7 @@
 #include "core/harden.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/testpoint.h"
 #include "monitor/monitor-impl.h"
 #include "monitor/monitor-sql.h"
 #include "supabase/client/schema.h"
@@ -50,6 +51,7 @@ reign(struct monitor *m, int64_t fence)
 	m->fence = fence;
 	deliver_reset(m->deliver);
 	archive_reset(m->archive);
+	canary_reset(m->canary);
 	if (fence == 0) {
 		log_info("monitor.standby");
 		return;
@@ -58,6 +60,32 @@ reign(struct monitor *m, int64_t fence)
 	samples_reset(m);
 	judge_reset(m->judge);
 	upkeep_reset(m);
+}
+
+static void
+told_failed(void *arg, struct rows *rows, const struct error *err)
+{
+	struct monitor *m = arg;
+
+	m->telling = 0;
+	testpoint("monitor.told_failed");
+	if (err == NULL && rows_int(rows, 0, "told") > 0)
+		deliver_due(m->deliver);
+	else if (err != NULL && err->fault != FAULT_RETRY)
+		log_warn("monitor.failed_runs_not_told", E_(err));
+}
+
+/* What is to follow at once on what the tick found. */
+static void
+tick_follow(struct monitor *m, struct rows *rows)
+{
+	struct error err;
+
+	if (rows_bool(rows, 0, "watched"))
+		flush_due(m->flush);
+	if (rows_bool(rows, 0, "failed") && !m->telling)
+		m->telling = db_call(m->db, &sql_tell_failed, told_failed, m,
+				 &err, db_int8(m->fence)) == 0;
 }
 
 static void
@@ -78,7 +106,9 @@ ticked(void *arg, struct rows *rows, const struct error *err)
 	reign(m, rows_int(rows, 0, "fence"));
 	if (monitor_sampled(m, rows) == 0)
 		judge_tick(m->judge, rows_int(rows, 0, "config"));
+	tick_follow(m, rows);
 	deliver_tick(m->deliver);
+	canary_tick(m->canary);
 	upkeep_step(m);
 	archive_step(m->archive);
 }
@@ -88,12 +118,19 @@ static void
 tick(void *arg)
 {
 	struct monitor *m = arg;
+	int64_t lag = canary_lag_ms(m->canary);
+	struct db_array broken;
 	struct error err;
 
 	if (!m->serving || m->ticking || m->ending || m->fence == 0)
 		return;
+	db_array_init(&broken, DB_UUID);
+	deliver_broken(m->deliver, &broken);
 	m->ticking = db_call(m->db, &sql_tick, ticked, m, &err, db_uuid(&m->id),
-			 db_int8(m->o->lease_ms)) == 0;
+			 db_int8(m->o->lease_ms),
+			 lag < 0 ? db_null(DB_INT8) : db_int8(lag),
+			 db_array(&broken)) == 0;
+	db_array_deinit(&broken);
 }
 
 static void
@@ -230,6 +267,9 @@ start(struct monitor *m, struct error *err)
 	m->deliver = deliver_new(m, err);
 	if (m->deliver == NULL)
 		return -1;
+	m->canary = canary_new(m, err);
+	if (m->canary == NULL && err->fault != FAULT_NONE)
+		return -1;
 	upkeep_begin(m);
 	if (m->o->archive != NULL && (m->archive = archive_new(m, err)) == NULL)
 		return -1;
@@ -261,6 +301,7 @@ end(struct monitor *m)
 	m->deliver = deliver_free(m->deliver);
 	m->archive = archive_free(m->archive);
 	upkeep_end(m);
+	m->canary = canary_free(m->canary);
 	m->loop = loop_free(m->loop);
 	arena_deinit(&m->store);
 }

@@ -7,6 +7,7 @@
  *     tick -> one statement: lead, fold the counters, measure, keep
  *          -> samples -> rules (pure) -> one transaction of changes
  *          -> messages about alerts, on their way (monitor/deliver)
+ *          -> a line of a log, there and back (monitor/canary)
  *          -> upkeep in small steps, as the leader only
  *
  * It holds nothing that the database doesn't: any of it can be killed at any
@@ -28,6 +29,7 @@ struct monitor_options {
 	const char *ping_url;    /* asked every minute: the leader lives */
 	const char *archive;     /* where months go before they are dropped */
 	const char *supabase_url, *storage_key; /* of an archive in Storage */
+	const char *gateway_url; /* through which lines are followed */
 };
 
 int monitor_main(const struct monitor_options *options);

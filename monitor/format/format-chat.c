@@ -87,11 +87,15 @@ slack_alert(struct arena *a, const struct json *alert)
 	struct str labels =
 	    slack_escaped(a, format_cut(a, format_labels(a, alert), 300));
 	struct str runbook = json_str(json_get(alert, "runbook"));
+	struct str link = format_run_link(alert);
+	const char *run = link.n > 0
+	    ? arena_printf(a, "\n<%.*s|Open the run>", STR_FMT(link))
+	    : "";
 
 	return format_cut(a,
-	    str_of(arena_printf(a, "%s *%.*s*%s%.*s%s%.*s%s%s%.*s",
+	    str_of(arena_printf(a, "%s *%.*s*%s%.*s%s%.*s%s%s%s%.*s",
 		slack_sign(alert), STR_FMT(summary), labels.n > 0 ? "\n" : "",
-		STR_FMT(labels), text.n > 0 ? "\n" : "", STR_FMT(text),
+		STR_FMT(labels), text.n > 0 ? "\n" : "", STR_FMT(text), run,
 		runbook.n > 0 ? "\n" : "", runbook.n > 0 ? "What to do: " : "",
 		STR_FMT(slack_escaped(a, runbook)))),
 	    SLACK_SECTION);
@@ -182,6 +186,8 @@ format_discord(struct arena *a, const struct json *target,
 				STR_FMT(labels), STR_FMT(text))),
 			    DISCORD_DESCRIPTION)));
 		json_set(a, e, "color", json_int(a, discord_color(alert)));
+		if (format_run_link(alert).n > 0)
+			json_set(a, e, "url", json_get(alert, "link"));
 		json_push(a, embeds, e);
 	}
 	json_set(a, v, "content",

@@ -20,5 +20,7 @@ const struct json *format_alerts(const struct format_message *m);
 struct str format_cut(struct arena *a, struct str s, size_t max);
 /* "queue=work, q=p99" */
 struct str format_labels(struct arena *a, const struct json *alert);
-/* A link to the alert's project in the console; s NULL: none. */
+/* To the failed run that an alert is about, in the console; s NULL: none. */
+struct str format_run_link(const struct json *alert);
+/* To the first alert's run, or its project, in the console; s NULL: none. */
 struct str format_link(struct arena *a, const struct format_message *m);

@@ -94,7 +94,9 @@ format_alertmanager(struct arena *a, const struct json *target,
 		    json_cstring(a,
 			json_str(end).n > 0 ? json_str(end).s
 					    : "0001-01-01T00:00:00Z"));
-		json_set(a, alert, "generatorURL", json_string(a, link));
+		json_set(a, alert, "generatorURL",
+		    format_run_link(of).n > 0 ? json_get(of, "link")
+					      : json_string(a, link));
 		json_set(a, alert, "fingerprint", json_get(of, "id"));
 		json_push(a, list, alert);
 	}
@@ -160,12 +162,13 @@ format_email(struct arena *a, const struct json *target,
 		struct str labels = format_labels(a, x);
 		struct str more = json_str(json_get(x, "description"));
 		struct str runbook = json_str(json_get(x, "runbook"));
+		struct str run = format_run_link(x);
 
 		text = arena_printf(a,
-		    "%s%.*s: %.*s\r\n%.*s\r\n%.*s\r\n%s%.*s\r\n\r\n", text,
-		    STR_FMT(status), STR_FMT(summary), STR_FMT(labels),
+		    "%s%.*s: %.*s\r\n%.*s\r\n%.*s\r\n%s%.*s%.*s%s\r\n\r\n",
+		    text, STR_FMT(status), STR_FMT(summary), STR_FMT(labels),
 		    STR_FMT(more), runbook.n > 0 ? "What to do: " : "",
-		    STR_FMT(runbook));
+		    STR_FMT(runbook), STR_FMT(run), run.n > 0 ? "\r\n" : "");
 	}
 	out->subject =
 	    format_cut(a, one_line(a, format_title(a, m)), MAIL_SUBJECT);

@@ -105,17 +105,56 @@ format_target_check(struct arena *a, const char *name,
 	return 0;
 }
 
+static struct json *
+object_copy(struct arena *a, const struct json *of)
+{
+	struct json *v = json_object(a);
+
+	for (uint32_t i = 0; i < of->n; i++)
+		json_set_str(a, v, of->of[i].key, of->of[i].value);
+	return v;
+}
+
+/* The body with a link to each failed run. */
+static const struct json *
+linked(struct arena *a, const struct format_message *m)
+{
+	const struct json *alerts = format_alerts(m);
+	struct json *body, *list;
+
+	if (m->console == NULL || json_get(json_at(alerts, 0), "run") == NULL)
+		return m->body;
+	body = object_copy(a, m->body);
+	list = json_array(a);
+	for (uint32_t i = 0; i < alerts->n; i++) {
+		struct json *alert = object_copy(a, alerts->items[i]);
+		struct str project = json_str(json_get(alert, "project"));
+		struct str run = json_str(json_get(alert, "run"));
+
+		json_set(a, alert, "link",
+		    json_cstring(a,
+			arena_printf(a, "%s/p/%.*s/runs/%.*s", m->console,
+			    STR_FMT(project), STR_FMT(run))));
+		json_push(a, list, alert);
+	}
+	json_set(a, body, "alerts", list);
+	return body;
+}
+
 int
 format_message(struct arena *a, const char *name, const struct json *target,
-    const struct format_message *m, struct format_out *out, struct error *err)
+    const struct format_message *given, struct format_out *out,
+    struct error *err)
 {
 	const struct kind *kind = kind_of(name, err);
+	struct format_message m = *given;
 
 	*out = (struct format_out){ .content_type = "application/json" };
 	if (kind == NULL || target_check(kind, target, err) < 0)
 		return -1;
 	out->url = url_of(kind, target);
-	kind->format(a, target, m, out);
+	m.body = linked(a, given);
+	kind->format(a, target, &m, out);
 	return 0;
 }
 
@@ -212,13 +251,21 @@ format_labels(struct arena *a, const struct json *alert)
 }
 
 struct str
+format_run_link(const struct json *alert)
+{
+	return json_str(json_get(alert, "link"));
+}
+
+struct str
 format_link(struct arena *a, const struct format_message *m)
 {
-	struct str project =
-	    json_str(json_get(json_at(format_alerts(m), 0), "project"));
+	const struct json *first = json_at(format_alerts(m), 0);
+	struct str project = json_str(json_get(first, "project"));
 
 	if (m->console == NULL)
 		return (struct str){ 0 };
+	if (format_run_link(first).n > 0)
+		return format_run_link(first);
 	if (project.n == 0)
 		return str_of(arena_printf(a, "%s/health", m->console));
 	return str_of(

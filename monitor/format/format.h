@@ -12,7 +12,7 @@
  *     email         a plain message
  *
  * Whatever the alerts hold is cut to what the receiver takes, and escaped as
- * it wants.
+ * it wants. An alert about a failed run ("run") gets a link to it ("link").
  */
 #include "core/error.h"
 #include "core/json.h"

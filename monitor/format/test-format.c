@@ -25,6 +25,19 @@ static const char *const resolved =
     "\"resolved_at\":\"2026-11-21T12:05:00.000Z\",\"summary\":\"\","
     "\"description\":\"\",\"runbook\":\"\"}]}";
 
+static const char *const failed =
+    "{\"kind\":\"new\",\"status\":\"firing\","
+    "\"at\":\"2026-11-21T12:00:00.000Z\",\"group\":{\"rule\":\"lead-failed\"},"
+    "\"more\":0,\"alerts\":[{\"id\":\"r1\",\"rule\":\"lead-failed\","
+    "\"severity\":\"warning\",\"status\":\"firing\",\"project\":\"shop\","
+    "\"labels\":{\"workflow\":\"lead\",\"run\":\"r1\",\"step\":\"crm\","
+    "\"code\":\"HTTP503\"},\"value\":1,"
+    "\"fired_at\":\"2026-11-21T12:00:00.000Z\",\"resolved_at\":null,"
+    "\"summary\":\"A run of lead failed at step crm: HTTP503\","
+    "\"description\":\"the service is <busy>\",\"runbook\":\"\",\"run\":\"r1\","
+    "\"workflow\":\"lead\",\"step\":\"crm\",\"error\":{\"code\":\"HTTP503\","
+    "\"message\":\"the service is <busy>\"}}]}";
+
 struct made {
 	struct arena a;
 	struct format_out out;
@@ -146,6 +159,52 @@ test_programs(void **state)
 	arena_deinit(&t.a);
 }
 
+/* The step, the error and a link, in each of them. */
+static void
+test_failed_run(void **state)
+{
+	static const char link[] = "https://console.example/p/shop/runs/r1";
+	struct made t;
+
+	(void)state;
+	make(&t, "slack", "{\"url\":\"https://hooks.slack.com/x\"}", failed);
+	assert_string_equal(at(&t, "blocks.1.text.text"),
+	    ":large_yellow_circle: *A run of lead failed at step crm: HTTP503*"
+	    "\nproject=shop, workflow=lead, run=r1, step=crm, code=HTTP503"
+	    "\nthe service is &lt;busy&gt;"
+	    "\n<https://console.example/p/shop/runs/r1|Open the run>");
+	arena_deinit(&t.a);
+	make(&t, "pagerduty", "{\"routing_key\":\"R\"}", failed);
+	assert_string_equal(at(&t, "links.0.href"), link);
+	assert_string_equal(at(&t, "payload.custom_details.0.link"), link);
+	assert_string_equal(at(&t, "payload.custom_details.0.step"), "crm");
+	assert_string_equal(at(&t, "payload.custom_details.0.error.message"),
+	    "the service is <busy>");
+	arena_deinit(&t.a);
+	make(&t, "alertmanager", "{\"url\":\"http://a.example/\"}", failed);
+	assert_string_equal(at(&t, "alerts.0.generatorURL"), link);
+	assert_string_equal(at(&t, "alerts.0.labels.run"), "r1");
+	assert_string_equal(at(&t, "alerts.0.annotations.description"),
+	    "the service is <busy>");
+	arena_deinit(&t.a);
+	make(&t, "webhook",
+	    "{\"url\":\"https://a.example/\",\"secret\":\"whsec_x\"}", failed);
+	assert_string_equal(at(&t, "data.alerts.0.link"), link);
+	assert_string_equal(at(&t, "data.alerts.0.error.code"), "HTTP503");
+	arena_deinit(&t.a);
+	make(&t, "discord", "{\"url\":\"https://discord.com/x\"}", failed);
+	assert_string_equal(at(&t, "embeds.0.url"), link);
+	assert_non_null(strstr(at(&t, "embeds.0.description"), "step=crm"));
+	arena_deinit(&t.a);
+	make(&t, "email",
+	    "{\"url\":\"smtp://m.example\",\"from\":\"a@b\",\"to\":[\"c@d\"]}",
+	    failed);
+	assert_non_null(strstr(t.out.body.s, link));
+	assert_non_null(strstr(t.out.body.s, "at step crm: HTTP503"));
+	assert_non_null(strstr(t.out.body.s, "the service is <busy>"));
+	arena_deinit(&t.a);
+}
+
 /* 200 alerts, each with 6,000 bytes of summary and as much description. */
 static const char *
 long_message(void)
@@ -249,6 +308,7 @@ main(void)
 		cmocka_unit_test(test_slack),
 		cmocka_unit_test(test_pagerduty),
 		cmocka_unit_test(test_programs),
+		cmocka_unit_test(test_failed_run),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_targets),
 	};

@@ -58,7 +58,7 @@ MAY_INCLUDE = {
     'gateway': {'core', 'http', 'supabase', 'flow', 'expr', 'sql', 'wire',
                 'server', 'limit', 'identity', 'intake', 'stream', 'lines',
                 'local'},
-    'monitor': {'core', 'http', 'supabase', 'rule'},
+    'monitor': {'core', 'http', 'supabase', 'rule', 'follow'},
     'cli': {m for m, _ in MODULES} - {'tests'},
 }
 # The library behind each is known to these files and to nobody else.
