@@ -447,7 +447,7 @@ insert into meshhook.alert_rules (name, expr, hold_s, keep_s, severity, summary,
    'Lines of live logs take {{ value }} s to those who follow them',
    'The gateway can''t be reached, or doesn''t read the database: the monitor''s log says which.',
    'docs/monitoring.md#log-lag'),
-  ('delivery-failing', 'delivery_failing > 0', 0, 300, 'critical',
+  ('delivery-failing', 'delivery_failing > 0', 0, 0, 'critical',
    'Messages about alerts don''t get to channel {{ labels.channel }}',
    'Its receiver fails or refuses: meshhook alert messages says why. Told to all channels but this one.',
    'docs/monitoring.md#delivery-failing');
