@@ -235,8 +235,8 @@ begin
   if detail is not null then
     return;
   end if;
-  select x.id into run from meshhook.runs x where x.status = 'running' and x.id <
-    meshhook_engine.uuid7_floor((month + interval '1 month') at time zone 'UTC') order by x.id limit 1;
+  select x.id into run from meshhook.runs x where x.status = 'running' and x.id = r.ended_before
+    and not meshhook_engine.month_ended(month);
   ok := case when run is null then not r.archive
     or exists (select from meshhook_engine.archives a where a.dropped_at is null) end;
   detail := format('%s is over its time and %s', to_char(month, 'YYYY-MM'), case

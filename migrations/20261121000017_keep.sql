@@ -19,7 +19,7 @@ insert into meshhook_engine.retention default values;
 comment on table meshhook_engine.retention is 'One row: for how long the record is kept. meshhook retention changes it.';
 comment on column meshhook_engine.retention.months is 'So many whole months are kept beside this one; null: all.';
 comment on column meshhook_engine.retention.archive is 'A month is dropped only when it is archived.';
-comment on column meshhook_engine.retention.ended_before is 'Every run below this id has ended, as was seen once.';
+comment on column meshhook_engine.retention.ended_before is 'Every run below this id has ended.';
 comment on column meshhook_engine.retention.forget_before is 'Rows of runs below this id are on their way out: their month was dropped.';
 comment on column meshhook_engine.retention.forgotten_blocks is 'So many blocks of deliveries were gone through for that.';
 
@@ -80,22 +80,31 @@ $$;
 comment on function meshhook_engine.expired_months() is
   'Months (UTC) with partitions that are over their time, the oldest first; none while everything is kept.';
 
--- A month's runs have ended for good: no id of a past month is made again.
-create function meshhook_engine.month_ended(p_month date) returns boolean
+-- What has ended has ended for good, and no id of a past day is made again (but in a transaction that
+-- was open for a day): so it is looked through once, and then from the first run that goes on.
+create function meshhook_engine.settle_runs(p_limit int) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_edge uuid := meshhook_engine.uuid7_floor((p_month + interval '1 month') at time zone 'UTC');
+  v_from uuid := (select coalesce(r.ended_before, '00000000-0000-0000-0000-000000000000') from meshhook_engine.retention r);
+  v_edge uuid := meshhook_engine.uuid7_floor(now() - interval '1 day');
+  v_last uuid; v_running uuid; v_n int;
 begin
-  if (select r.ended_before >= v_edge from meshhook_engine.retention r) then
-    return true;
-  end if;
-  if exists (select from meshhook.runs r where r.id < v_edge and r.status = 'running') then
-    return false;
-  end if;
-  update meshhook_engine.retention set ended_before = v_edge;
-  return true;
+  select max(x.id::text)::uuid, min(x.id::text) filter (where x.status = 'running'), count(*)
+    into v_last, v_running, v_n
+    from (select r.id, r.status from meshhook.runs r where r.id >= v_from and r.id < v_edge
+           order by r.id limit p_limit) x;
+  v_last := coalesce(v_running, case when v_n < p_limit then v_edge else v_last end);
+  update meshhook_engine.retention set ended_before = v_last where ended_before is distinct from v_last;
 end $$;
-comment on function meshhook_engine.month_ended(date) is 'Whether every run of the month, and of those before it, has ended.';
+comment on function meshhook_engine.settle_runs(int) is
+  'Moves ended_before on, past up to p_limit runs that have ended.';
+
+create function meshhook_engine.month_ended(p_month date) returns boolean
+language sql stable security definer set search_path = '' as $$
+  select coalesce(r.ended_before >= meshhook_engine.uuid7_floor((p_month + interval '1 month') at time zone 'UTC'), false)
+    from meshhook_engine.retention r
+$$;
+comment on function meshhook_engine.month_ended(date) is 'Whether every run of the month, and of those before it, is known to have ended.';
 
 create function meshhook_engine.month_tables(p_month date) returns setof text
 language sql stable security definer set search_path = '' as $$
@@ -370,6 +379,7 @@ language plpgsql security definer set search_path = '' set lock_timeout = '300ms
 declare
   v_month date;
 begin
+  perform meshhook_engine.settle_runs(200000);
   done := meshhook_engine.forget_runs(2000);
   more := done > 0;
   if more then
@@ -465,6 +475,7 @@ create function meshhook_engine.mend_project(p_project uuid) returns bigint
 language plpgsql security definer set search_path = '' as $$
 declare
   c_most constant int := 1000000;
+  v_from uuid := (select coalesce(r.ended_before, '00000000-0000-0000-0000-000000000000') from meshhook_engine.retention r);
   v_backlog bigint; v_running bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended('meshhook.mend', 0));
@@ -477,7 +488,8 @@ begin
        b as (select count(*) as n from (select from meshhook_engine.backlog b
               where b.project_id = p_project limit c_most + 1) x),
        r as (select count(*) as of, count(*) filter (where x.status = 'running') as n
-               from (select r.status from meshhook.runs r where r.project_id = p_project limit c_most + 1) x),
+               from (select r.status from meshhook.runs r where r.project_id = p_project
+                 and r.id >= v_from limit c_most + 1) x),
        off as (
          select 'backlog' as counter, 'backlog' as metric,
                 b.n - coalesce((select c.n from c where c.metric = 'backlog'), 0) as n
@@ -496,7 +508,7 @@ begin
   return v_backlog + v_running;
 end $$;
 comment on function meshhook_engine.mend_project(uuid) is
-  'Holds a project''s counts of its backlog and of its running runs against the tables; how many were wrong. Not what is beyond 1,000,000 rows.';
+  'Holds a project''s counts of its backlog and of its running runs against the tables; how many were wrong. Not what is beyond 1,000,000 rows, of runs counted from the first one that goes on.';
 
 create function meshhook_engine.reconcile(p_ms int, out done bigint, out more boolean)
 language plpgsql security definer set search_path = '' as $$

@@ -3,6 +3,8 @@
 select no_plan();
 update meshhook_engine.leader set holder = gen_random_uuid(), fence = 50, until = clock_timestamp() + interval '1 hour';
 
+update meshhook_engine.retention set ended_before = null;
+
 -- A past with three months of two runs each, of which the newest has one that goes on.
 create temp table past (id uuid, month date, status text);
 insert into past select overlay(meshhook_engine.uuid7_floor(t + n * interval '1 day')::text placing '7' from 15 for 1)::uuid,
@@ -53,6 +55,23 @@ begin
   perform meshhook_engine.archive_done(50, v.id, 'y');
   return v.name || ' ' || v_n;
 end $$;
+
+-- What has ended --------------------------------------------------------------------------------
+
+create function pg_temp.settled(limit_ int) returns text language sql as $$
+  select meshhook_engine.settle_runs(limit_);
+  select coalesce((select to_char(p.month, 'YYYY-MM ') || p.status from past p where p.id = r.ended_before), 'yesterday')
+    from meshhook_engine.retention r $$;
+select is(pg_temp.settled(2), '2001-01 succeeded', 'some runs at a time');
+select ok(not meshhook_engine.month_ended('2001-01-01'), 'what was not looked at may go on');
+select is(pg_temp.settled(2), '2001-02 succeeded', 'and some more');
+select ok(meshhook_engine.month_ended('2001-01-01') and not meshhook_engine.month_ended('2001-02-01'), 'month by month');
+select is(pg_temp.settled(100), '2001-03 running', 'up to the first one that goes on');
+select is(pg_temp.settled(1), '2001-03 running', 'which is waited for');
+savepoint s;
+update meshhook.runs set status = 'failed' where id in (select id from past);
+select is(pg_temp.settled(100), 'yesterday', 'or up to yesterday');
+rollback to s;
 
 -- Nothing goes unless it is asked for ----------------------------------------------------------
 
