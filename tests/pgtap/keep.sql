@@ -180,7 +180,7 @@ update meshhook.counters set value = value - 3 where project_id = pg_temp.projec
 update meshhook.counters set value = value + 2 where project_id = pg_temp.project('test-beta') and metric = 'run.started';
 select is(pg_temp.reconcile(), '4', 'what is wrong is found');
 select is((select ok from meshhook_engine.check_admission()), true, 'and mended: the queue');
-select is((select sum(value) from meshhook.counters where metric = 'backlog'), (select count(*) from meshhook_engine.backlog)::numeric, 'the backlogs');
+select is((select sum(value) from meshhook.counters join meshhook.projects p on p.id = project_id where metric = 'backlog'), (select count(*) from meshhook_engine.backlog)::numeric, 'the backlogs');
 select is((select p.value from meshhook_engine.probe_projects(now()) p where p.metric = 'runs_running'
   and p.project = pg_temp.project('test-beta')), 1::float8, 'the runs that go on');
 select is(pg_temp.reconcile(), '0', 'once');
