@@ -140,8 +140,11 @@ broadcast(void *arg, struct str event, const struct json *payload)
 		.ended = json_is(json_get(payload, "ended"), JSON_TRUE) };
 	struct arena a;
 
-	if (follow_over(r->f) ||
-	    json_integer(json_get(payload, "epoch"), &in.epoch) < 0)
+	if (follow_over(r->f))
+		return;
+	if (str_is(event, "moved"))
+		step(r, (struct merge_input){ .event = MERGE_MOVED });
+	if (json_integer(json_get(payload, "epoch"), &in.epoch) < 0)
 		return;
 	arena_init(&a);
 	if (str_is(event, "log") &&

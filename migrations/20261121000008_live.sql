@@ -23,14 +23,15 @@ create table meshhook_engine.live (
 insert into meshhook_engine.live default values;
 
 -- Channels that somebody watches. sent_seq: the last line that was broadcast, or was there when
--- the watch began. due_at: when the rest may be sent; null: nothing to send. kind runs: the id is
--- the project's, and what to send is in run_news; health: an id made of it, due with each tick of
--- the monitor.
+-- the watch began. due_at: when the rest may be sent; null: nothing to send. generation: of the
+-- topic that its readers were told. kind runs: the id is the project's, and what to send is in
+-- run_news; health: an id made of it, due with each tick of the monitor.
 create table meshhook_engine.watched (
   channel_id uuid primary key,
   project_id uuid not null,
   kind text not null check (kind in ('run', 'channel', 'runs', 'health')),
   channel text not null,
+  generation int not null,
   until timestamptz not null,
   readers int not null default 0,
   sent_at timestamptz not null default '-infinity',
@@ -70,7 +71,7 @@ comment on column meshhook_engine.live.interval_ms is 'The least time between tw
 comment on table meshhook_engine.watched is 'Channels that somebody watches, and how far they were told.';
 comment on table meshhook_engine.watchers is 'Who watches which channel, until when.';
 comment on table meshhook_engine.spent is 'Events of messages sent with the lines themselves; flush_broadcasts() takes them from the tokens.';
-comment on table meshhook_engine.run_news is 'Runs that started or ended and whose project''s runs are watched; without a run: lines of a transaction that could not look.';
+comment on table meshhook_engine.run_news is 'Runs that started or ended and whose project''s runs are watched; without a run: lines of a transaction that could not look, or a topic that moved.';
 comment on column meshhook.projects.broadcast is 'What Realtime is told: watched channels (the default), all, or nothing (off).';
 
 -- Channels by name ---------------------------------------------------------------------------
@@ -164,9 +165,12 @@ begin
       select x.last_seq, x.epoch into c.last_seq, c.epoch
         from meshhook.channels x where x.id = c.channel_id for no key update;
     end if;
-    insert into meshhook_engine.watched as w (channel_id, project_id, kind, channel, until, sent_seq)
-    values (c.channel_id, c.project_id, c.kind, c.channel, v_now + v_life, coalesce(c.last_seq, 0))
+    insert into meshhook_engine.watched as w
+      (channel_id, project_id, kind, channel, generation, until, sent_seq)
+    values (c.channel_id, c.project_id, c.kind, c.channel, c.generation, v_now + v_life,
+      coalesce(c.last_seq, 0))
     on conflict (channel_id) do update set until = greatest(w.until, excluded.until),
+      generation = case when w.until > v_now then w.generation else excluded.generation end,
       sent_seq = case when w.until > v_now then w.sent_seq else excluded.sent_seq end,
       due_at = case when w.until > v_now then w.due_at end;
     insert into meshhook_engine.watchers (channel_id, reader, user_id, until)
@@ -244,10 +248,11 @@ declare
   v_lines constant int := 1000;    -- beyond which readers are told to fetch
   v_bytes constant int := 200000;
   v_now timestamptz := clock_timestamp();
-  v_id uuid[]; v_to bigint[]; v_cost int;
+  v_id uuid[]; v_to bigint[]; v_generation int[]; v_cost int;
 begin
   with told as materialized (
     select w.channel_id, w.project_id, w.kind, w.channel, w.readers, w.sent_seq, p.generation,
+           nullif(w.generation, p.generation) as moved_from,
            coalesce(r.log_epoch, c.epoch, 0) as epoch, coalesce(r.log_seq, c.last_seq, 0) as last_seq,
            r.final_log_seq is not null as ended
       from unnest(p_channel) x(id)
@@ -281,7 +286,8 @@ begin
           join meshhook.versions v on v.id = r.version_id
           join meshhook.workflows f on f.id = r.workflow_id
         having (select count(distinct n.run_id) from news n where n.channel_id = t.channel_id) between 1 and v_lines)
-      from told t where t.kind = 'runs' and exists (select from news n where n.channel_id = t.channel_id)
+      from told t where t.kind = 'runs'
+       and exists (select from news n where n.channel_id = t.channel_id and n.run_id is not null)
     union all
     select t.*, 'health', jsonb_build_object('channel', t.channel) || h.health
       from told t, lateral (select meshhook_engine.health(t.project_id) as health) h
@@ -296,16 +302,21 @@ begin
   sent as (
     insert into realtime.messages (topic, extension, event, payload, private)
     select meshhook_engine.topic(m.generation, m.channel), 'broadcast', m.event, m.payload, true
-      from message m),
+      from message m
+    union all
+    select meshhook_engine.topic(t.moved_from, t.channel), 'broadcast', 'moved', '{}', true
+      from told t where t.moved_from is not null),
   counted as (
     insert into meshhook_engine.counter_deltas (project_id, metric, delta)
     select m.project_id, case when m.whole then 'broadcast.sent' else 'broadcast.hints' end, count(*)
       from message m group by 1, 2)
-  select array_agg(t.channel_id), array_agg(t.last_seq),
-         coalesce((select sum(1 + greatest(m.readers, 1)) from message m), 0)
-    into v_id, v_to, v_cost from told t;
-  update meshhook_engine.watched w set sent_at = v_now, sent_seq = s.last_seq, due_at = null
-    from unnest(v_id, v_to) s(id, last_seq) where w.channel_id = s.id;
+  select array_agg(t.channel_id), array_agg(t.last_seq), array_agg(t.generation),
+         coalesce((select sum(1 + greatest(x.readers, 1)) from (select m.readers from message m
+           union all select t.readers from told t where t.moved_from is not null) x), 0)
+    into v_id, v_to, v_generation, v_cost from told t;
+  update meshhook_engine.watched w set sent_at = v_now, sent_seq = s.last_seq, due_at = null,
+         generation = s.generation
+    from unnest(v_id, v_to, v_generation) s(id, last_seq, generation) where w.channel_id = s.id;
   return v_cost;
 exception when others then
   raise warning 'meshhook: broadcast: %', sqlerrm;
@@ -317,7 +328,7 @@ exception when others then
   return 0;
 end $$;
 comment on function meshhook_engine.broadcast_send is
-  'Broadcasts what these channels have beyond sent_seq, in one insert into realtime.messages: event log with the lines, run with the runs, health with the newest metrics, or hint with the last number where that would be over 200 KB; ended: true with a run''s last. A failure is counted (broadcast.failed) and tried again in a second. Returns the events that it cost.';
+  'Broadcasts what these channels have beyond sent_seq, in one insert into realtime.messages: event log with the lines, run with the runs, health with the newest metrics, or hint with the last number where that would be over 200 KB; ended: true with a run''s last; and to the old topic of one that moved, moved. A failure is counted (broadcast.failed) and tried again in a second. Returns the events that it cost.';
 
 -- The last thing that a transaction does that wrote lines, under their channels' locks: send them,
 -- from the upper half of the bucket, which those who wait can do without, or leave them due. The
@@ -338,17 +349,19 @@ begin
     return false;
   end if;
   if exists (select from meshhook_engine.watched w where w.until = 'infinity') then
-    insert into meshhook_engine.watched (channel_id, project_id, kind, channel, until, sent_seq)
+    insert into meshhook_engine.watched
+      (channel_id, project_id, kind, channel, generation, until, sent_seq)
     select x.id, p.id, case when c.id is null then 'run' else 'channel' end,
            'logs:' || coalesce(c.service, 'run') || ':' || p.id
              || coalesce(':' || coalesce(nullif(c.resource, ''), r.id::text), ''),
-           v_now + interval '40 seconds', x.base
+           p.generation, v_now + interval '40 seconds', x.base
       from unnest(p_channel, p_base) x(id, base)
       left join meshhook.runs r on r.id = x.id
       left join meshhook.channels c on c.id = x.id
       join meshhook.projects p on p.id = coalesce(r.project_id, c.project_id) and p.broadcast = 'all'
      order by x.id
     on conflict (channel_id) do update set until = excluded.until,
+      generation = case when watched.until > v_now then watched.generation else excluded.generation end,
       sent_seq = case when watched.until > v_now then watched.sent_seq else excluded.sent_seq end,
       due_at = case when watched.until > v_now then watched.due_at end
       where watched.until < v_now + interval '20 seconds';
@@ -510,8 +523,8 @@ create function meshhook_engine.broadcast_mode() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if new.broadcast = 'all' then
-    insert into meshhook_engine.watched (channel_id, project_id, kind, channel, until)
-    values (new.id, new.id, 'runs', 'runs:' || new.id, 'infinity')
+    insert into meshhook_engine.watched (channel_id, project_id, kind, channel, generation, until)
+    values (new.id, new.id, 'runs', 'runs:' || new.id, new.generation, 'infinity')
     on conflict (channel_id) do update set until = excluded.until;
   elsif new.broadcast = 'off' then
     delete from meshhook_engine.watched where channel_id in (select w.channel_id
@@ -527,6 +540,22 @@ create trigger broadcast_mode after update of broadcast on meshhook.projects
   for each row when (old.broadcast <> new.broadcast) execute function meshhook_engine.broadcast_mode();
 create trigger broadcast_mode_new after insert on meshhook.projects
   for each row when (new.broadcast <> 'watched') execute function meshhook_engine.broadcast_mode();
+
+-- Who listens to a topic that is no more would learn it at the next renewal. So each old topic is
+-- told, by the next flush and within the budget, that it moved, and nothing else: who was removed
+-- hears that, too, and asks in vain. Only added, as runs are, so that a removal waits for nobody.
+create function meshhook_engine.broadcast_moved() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into meshhook_engine.run_news (channel_id)
+    select w.channel_id from meshhook_engine.watched w
+     where w.project_id = new.id and w.until > clock_timestamp();
+  return null;
+end $$;
+comment on function meshhook_engine.broadcast_moved() is
+  'Trigger: the project''s generation moved, and so do the topics of what is watched.';
+create trigger broadcast_moved after update of generation on meshhook.projects
+  for each row when (old.generation <> new.generation) execute function meshhook_engine.broadcast_moved();
 
 -- After a restore ----------------------------------------------------------------------------
 

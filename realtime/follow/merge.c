@@ -277,12 +277,21 @@ static void
 heard(struct merge *m, const struct merge_input *in, struct merge_outputs *out)
 {
 	if (in->epoch != m->epoch) {
-		m->watch_now = 1; /* which of us is right? */
+		m->watch_by = in->now_ms; /* which of us is right? */
 		return;
 	}
 	m->heard = larger(m->heard, in->last);
-	m->watch_now |= in->ended;
+	if (in->ended)
+		m->watch_by = in->now_ms;
 	lines(m, in, out);
+}
+
+static void
+moved(struct merge *m, const struct merge_input *in, struct merge_outputs *out)
+{
+	(void)out;
+	m->watch_by = smaller(
+	    m->watch_by, in->now_ms + (int64_t)(in->random % MERGE_MOVED_MS));
 }
 
 static int64_t
@@ -290,9 +299,9 @@ watch_due(const struct merge *m)
 {
 	if (m->watch_failures > 0)
 		return m->watch_at; /* whoever waits for it */
-	if (m->watch_now || m->paged)
+	if (m->paged)
 		return 0;
-	return smaller(m->watch_at, m->quiet_at);
+	return smaller(m->watch_by, smaller(m->watch_at, m->quiet_at));
 }
 
 static int
@@ -308,7 +317,8 @@ want_watch(struct merge *m, int64_t now, struct merge_outputs *out)
 	if (m->watching || now < watch_due(m))
 		return;
 	m->watching = 1;
-	m->watch_now = 0;
+	if (m->watch_by <= now)
+		m->watch_by = INT64_MAX;
 	m->watch_confirms = m->paged;
 	m->watch_seq = m->seq;
 	m->watch_heard = m->heard;
@@ -354,6 +364,7 @@ static merge_fn *const handlers[N_MERGE_EVENTS] = {
 	[MERGE_PARTED] = parted,
 	[MERGE_LINES] = heard,
 	[MERGE_HINT] = heard,
+	[MERGE_MOVED] = moved,
 };
 
 void
@@ -390,7 +401,7 @@ merge_wake(const struct merge *m)
 void
 merge_init(struct merge *m)
 {
-	*m = (struct merge){ .quiet_at = INT64_MAX };
+	*m = (struct merge){ .quiet_at = INT64_MAX, .watch_by = INT64_MAX };
 	arena_init(&m->arena);
 	arena_init(&m->page.arena);
 	arena_init(&m->held.arena);

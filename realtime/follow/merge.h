@@ -42,6 +42,7 @@ enum {
 	MERGE_RENEW_MS = 15000, /* a watch lives for 30 s */
 	MERGE_APART_MS = 2000,  /* between watches while not joined */
 	MERGE_QUIET_MS = 1000,  /* after a run's line: is it over? */
+	MERGE_MOVED_MS = 500,   /* all look for the new topic, not at once */
 	MERGE_AGAIN_MS = 500,   /* backoff of a failed request, doubled */
 	MERGE_AGAIN_MOST_MS = 10000,
 };
@@ -56,13 +57,14 @@ enum merge_event {
 	MERGE_PARTED, /* it sends nothing now */
 	MERGE_LINES,  /* a broadcast with lines */
 	MERGE_HINT,   /* a broadcast with a last number alone */
+	MERGE_MOVED,  /* the topic is no more: there is another */
 	N_MERGE_EVENTS
 };
 
 struct merge_input {
 	enum merge_event event;
 	int64_t now_ms;    /* monotonic */
-	uint64_t random;   /* for the jitter after a failure */
+	uint64_t random;   /* for jitter */
 	const char *topic; /* WATCHED */
 	int64_t epoch;     /* WATCHED, LINES, HINT */
 	int64_t last;      /* WATCHED, LINES, HINT: a number that exists */
@@ -113,8 +115,9 @@ struct merge {
 	char topic[MERGE_TOPIC];
 	int64_t sure, heard;
 	int told, joined, watching, fetching, ended, rested, over;
-	int watch_now, fetch_now; /* whatever the clock says */
+	int fetch_now; /* whatever the clock says */
 	int64_t watch_at, fetch_at;
+	int64_t watch_by; /* asked for: another one, begun then or later */
 	int64_t quiet_at, quiet_ms;
 	uint32_t watch_failures, fetch_failures;
 	/* how it stood when the watch, the fetch under way was sent */

@@ -195,6 +195,9 @@ disturb(struct world *w)
 		step(w, (struct merge_input){ .event = MERGE_PARTED });
 		fly(w, &(struct merge_input){ .event = MERGE_JOINED }, 3000);
 		break;
+	case 4:
+		step(w, (struct merge_input){ .event = MERGE_MOVED });
+		break;
 	default:
 		break;
 	}

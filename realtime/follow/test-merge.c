@@ -71,14 +71,14 @@ make_lines(struct arena *a, struct merge_input *in, int64_t epoch, int64_t from,
  *     [   5] watched t1 e7 12 [ended]
  *     [   9] fetched e7 1-3       or  fetched e7 none
  *     [   9] lines e7 4-5         hint e7 9
- *     [   9] watch_failed  fetch_failed  joined  parted
+ *     [   9] watch_failed  fetch_failed  joined  parted  moved
  */
 static void
 parse_input(struct arena *a, const char *text, struct merge_input *in)
 {
 	static const char *const names[N_MERGE_EVENTS] = { "tick", "watched",
 		"fetched", "watch_failed", "fetch_failed", "joined", "parted",
-		"lines", "hint" };
+		"lines", "hint", "moved" };
 	long long now, epoch = 0, from = 0, to = 0, last = 0;
 	char name[32] = "", topic[64] = "", more[32] = "";
 	int n = 0;
@@ -396,6 +396,36 @@ test_new_topic_is_joined(void **state)
 			    "[15020] fetch 10\n");
 }
 
+/* A while after it is told (random 250), once however often. A watch that is
+ * on its way may not know it yet: it is followed by another. */
+static void
+test_topic_that_moved(void **state)
+{
+	(void)state;
+	trace_at(7, 10,
+	    SETTLED(7, 10) "[ 1000] moved\n"
+			   "[ 1001] moved\n"
+			   "[ 1249] tick\n"
+			   "[ 1250] tick\n"
+			   "[ 1260] watched t2 e7 10\n"
+			   "[ 1270] joined\n",
+
+	    HAS_SETTLED(10) "[ 1250] watch\n"
+			    "[ 1260] join t2\n"
+			    "[ 1270] fetch 10\n");
+	trace_at(7, 10,
+	    SETTLED(7, 10) "[15000] tick\n"
+			   "[15001] moved\n"
+			   "[15010] watched t1 e7 10\n"
+			   "[15250] tick\n"
+			   "[15251] tick\n"
+			   "[15260] watched t2 e7 10\n",
+
+	    HAS_SETTLED(10) "[15000] watch\n"
+			    "[15251] watch\n"
+			    "[15260] join t2\n");
+}
+
 /* Without Realtime it reads all the same, only later. */
 static void
 test_not_joined(void **state)
@@ -548,6 +578,7 @@ main(void)
 		cmocka_unit_test(test_broadcast_of_another_epoch_asks),
 		cmocka_unit_test(test_lost_commits_are_a_reset),
 		cmocka_unit_test(test_new_topic_is_joined),
+		cmocka_unit_test(test_topic_that_moved),
 		cmocka_unit_test(test_not_joined),
 		cmocka_unit_test(test_failures_back_off),
 		cmocka_unit_test(test_end_of_a_run),

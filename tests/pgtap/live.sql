@@ -175,8 +175,8 @@ update meshhook_engine.watched set readers = 1;
 select pg_temp.fill(), pg_temp.heard();
 insert into meshhook.channels (project_id, service, resource, last_seq)
   select p, 'many', n::text, 0 from here, generate_series(1, 40) n;
-insert into meshhook_engine.watched (channel_id, project_id, kind, channel, until, readers, due_at)
-  select id, project_id, 'channel', 'logs:many:' || project_id || ':' || resource, clock_timestamp() + interval '1 minute', 4,
+insert into meshhook_engine.watched (channel_id, project_id, kind, channel, generation, until, readers, due_at)
+  select id, project_id, 'channel', 'logs:many:' || project_id || ':' || resource, 1, clock_timestamp() + interval '1 minute', 4,
     clock_timestamp() - resource::int * interval '1 second'
   from meshhook.channels where service = 'many';
 update meshhook.channels set last_seq = 1 where service = 'many';
@@ -334,14 +334,32 @@ select set_config('request.jwt.claims', '', true);
 
 -- Who was removed hears nothing more, at once; who remains is told the new topic.
 select * from meshhook.watch(pg_temp.app_channel(), (select id from reader));
+select * from meshhook.watch('runs:test-alpha', (select id from reader));
+select pg_temp.fill(), pg_temp.heard();
 select meshhook.remove_member('test-alpha', (select token from actors where actor = 'viewer'));
 select is(pg_temp.hears('viewer', 'mh:2:' || pg_temp.app_channel()), 'no', 'removed: not the new topic');
 select is(pg_temp.hears('editor', 'mh:2:' || pg_temp.app_channel()), 'yes', 'who remains: the new one');
 select is(pg_temp.hears('editor', 'mh:1:' || pg_temp.app_channel()), 'no', 'and not the old one');
-select pg_temp.fill(), pg_temp.rest(1000), pg_temp.say('without them');
+select is(pg_temp.heard(), '[]', 'a removal waits for nobody: it sends nothing');
+select is((select sent from meshhook_engine.flush_broadcasts()), 2, 'a flush tells who listens');
+select is(pg_temp.heard(), (select jsonb_agg(jsonb_build_object('topic', 'mh:1:' || c, 'event', 'moved', 'private', true,
+    'payload', '{}'::jsonb) order by 'mh:1:' || c)
+  from (values (pg_temp.app_channel()), ('runs:' || pg_temp.project('test-alpha'))) v(c)), 'on the old topics, that they moved and nothing else');
+select is((select tokens::int from meshhook_engine.live), 21, 'within the budget: two messages, two deliveries');
+select * from meshhook.watch(pg_temp.app_channel(), (select id from reader));
+select pg_temp.rest(1000);
+select is((select sent from meshhook_engine.flush_broadcasts()), 0, 'once');
+select pg_temp.fill(), pg_temp.say('without them');
 select is(pg_temp.heard() #>> '{0,topic}', 'mh:2:' || pg_temp.app_channel(), 'what is sent goes to the new topic only');
 select is((select topic from meshhook.watch(pg_temp.app_channel(), (select id from reader))), 'mh:2:' || pg_temp.app_channel(),
   'which the renewal tells');
+select pg_temp.rest(1000), pg_temp.fill(), pg_temp.heard();
+update meshhook.projects set generation = generation + 1 where slug = 'test-alpha';
+select pg_temp.say('and a line');
+select is((select jsonb_agg(m ->> 'topic' || ' ' || (m ->> 'event')) from jsonb_array_elements(pg_temp.heard()) m),
+  jsonb_build_array('mh:2:' || pg_temp.app_channel() || ' moved', 'mh:3:' || pg_temp.app_channel() || ' log'),
+  'a line that comes before the flush tells it, too');
+update meshhook.projects set generation = 2 where slug = 'test-alpha';
 
 -- After a restore ----------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ interface Message {
 
 const RENEW_MS = 15_000;
 const POLL_MS = 2_000; // where the project broadcasts nothing
+const MOVED_MS = 500; // to a new topic, not all at once
 const PAGE = 1000;
 // Not a member, no such channel, nobody signed in. Any other error passes, even a 404 of PostgREST's
 // own, which it answers while it does not know the schema.
@@ -128,6 +129,7 @@ export function followLogs(
     joined
       .on("broadcast", { event: "log" }, heard)
       .on("broadcast", { event: "hint" }, heard)
+      .on("broadcast", { event: "moved" }, () => joined === live && renewIn(Math.random() * MOVED_MS))
       .subscribe((status) => {
         if (joined !== live) return;
         if (status === "SUBSCRIBED") renewIn(0); // what came before the join
@@ -137,11 +139,12 @@ export function followLogs(
 
   async function renew() {
     const before = cursor; // the answer may be older than what comes live meanwhile
+    renewAt = Infinity; // who wants another meanwhile gets it
     const now = (await ask(db.rpc("watch", { channel, reader }).single())) as Watched;
     if (over) return;
     const moved = watched?.topic !== now.topic || !live || live.state === "closed";
     const reset = before !== undefined && (before.epoch !== now.epoch || before.seq > now.last_seq);
-    renewAt = Date.now() + (now.interval_ms === null ? POLL_MS : RENEW_MS);
+    renewIn(now.interval_ms === null ? POLL_MS : RENEW_MS);
     watched = now;
     if (reset) {
       cursor = id = undefined;
@@ -192,6 +195,7 @@ export function followLogs(
         failures = 0;
       } catch (error) {
         if ((error as { final?: boolean }).final) return stop(() => options.onError?.(error as Error));
+        renewAt = 0;
         await nap(Math.min(RENEW_MS, 500 * 2 ** failures++) * (0.5 + Math.random() / 2), true);
       }
     }
