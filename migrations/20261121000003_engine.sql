@@ -179,34 +179,45 @@ comment on function meshhook_engine.forget_digests is
   'Forget deliveries of more than a day ago that are told apart by their bodies alone.';
 
 -- Into the run's own channel while that goes on, else into logs:webhooks:{project}:{endpoint}.
-create function meshhook_engine.warn_redelivery(p_endpoint uuid, p_key text, p_digest bytea)
+-- The caller holds the deliveries and their runs.
+create function meshhook_engine.warn_redeliveries(p_endpoint uuid[], p_key text[], p_digest bytea[])
 returns void language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
 declare
-  text_ constant text := 'webhook delivered again with another body: this run keeps the first';
-  attrs jsonb := jsonb_build_object('event', 'webhook.redelivered', 'webhook_id', p_key);
-  run meshhook.runs;
+  c_text constant text := 'webhook delivered again with another body: this run keeps the first';
+  v_run uuid[]; v_base bigint[];
 begin
-  update meshhook_engine.deliveries d set digest = p_digest
-   where d.endpoint_id = p_endpoint and d.dedupe_key = p_key;
-  select r.* into run from meshhook.runs r
-   where r.id = (select d.run_id from meshhook_engine.deliveries d
-     where d.endpoint_id = p_endpoint and d.dedupe_key = p_key)
-     for no key update;
-  if run.status = 'running' then
+  update meshhook_engine.deliveries d set digest = x.digest
+    from unnest(p_endpoint, p_key, p_digest) x(endpoint, key, digest)
+   where d.endpoint_id = x.endpoint and d.dedupe_key = x.key;
+  with again as materialized (
+    select d.run_id, d.endpoint_id, r.project_id, r.log_seq, r.status = 'running' as goes_on,
+           jsonb_build_object('event', 'webhook.redelivered', 'webhook_id', x.key) as attrs,
+           row_number() over (partition by d.run_id order by x.ord) as n
+      from unnest(p_endpoint, p_key) with ordinality x(endpoint, key, ord)
+      join meshhook_engine.deliveries d on d.endpoint_id = x.endpoint and d.dedupe_key = x.key
+      left join meshhook.runs r on r.id = d.run_id),
+  line as (
     insert into meshhook.logs (channel_id, seq, project_id, level, message, attrs)
-    values (run.id, run.log_seq + 1, run.project_id, 13, text_, attrs);
-    update meshhook.runs set log_seq = log_seq + 1 where id = run.id;
-    perform meshhook_engine.broadcast_touch(array[run.id], array[run.log_seq::bigint]);
-  else
+      select run_id, log_seq + n, project_id, 13, c_text, attrs from again where goes_on),
+  elsewhere as (
     insert into meshhook_engine.staged_logs (project_id, service, resource, level, message, attrs)
-    select e.project_id, 'webhooks', e.slug, 13, text_, attrs || jsonb_build_object('run', run.id)
-      from meshhook.endpoints e where e.id = p_endpoint;
+      select e.project_id, 'webhooks', e.slug, 13, c_text, a.attrs || jsonb_build_object('run', a.run_id)
+        from again a join meshhook.endpoints e on e.id = a.endpoint_id where a.goes_on is not true),
+  moved as (
+    update meshhook.runs r set log_seq = a.log_seq + a.n
+      from (select run_id, log_seq, count(*)::int as n from again where goes_on group by 1, 2) a
+     where r.id = a.run_id returning r.id, a.log_seq)
+  select array_agg(id), array_agg(log_seq::bigint) into v_run, v_base from moved;
+  if v_run is not null then
+    perform meshhook_engine.broadcast_touch(v_run, v_base);
   end if;
 end $$;
-comment on function meshhook_engine.warn_redelivery is
-  'Say in a run''s log that its webhook came again with another body.';
+comment on function meshhook_engine.warn_redeliveries is
+  'Say in runs'' logs that their webhooks (parallel arrays) came again with another body.';
 
--- Take webhooks in: one durable transaction for a batch. Keys are sorted before they are inserted.
+-- Take webhooks in: one durable transaction for a batch. Keys are inserted, and those that are here
+-- already locked, in their order; then the runs of these, by id; and only then anything is sent.
 create function meshhook_engine.intake(p_endpoint uuid[], p_secret_version int[], p_key text[],
   p_input jsonb[], p_meta jsonb[], p_slot int default 0, p_digest bytea[] default '{}',
   p_body bytea[] default '{}', p_head jsonb[] default '{}')
@@ -215,8 +226,8 @@ language plpgsql security definer set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  v_version uuid[]; v_trigger text[]; v_state text[]; v_run uuid[]; v_new int[]; v_differs int[];
-  v_i int;
+  v_version uuid[]; v_trigger text[]; v_state text[]; v_run uuid[]; v_new int[];
+  v_differs int[] := '{}';
 begin
   select array_agg(v.id order by x.ord), array_agg(e.trigger order by x.ord),
          array_agg(case when e.id is null then 'unknown'
@@ -243,6 +254,15 @@ begin
     on conflict do nothing returning d.run_id)
   select array_agg(i) into v_new
     from generate_subscripts(v_run, 1) i join won on won.run_id = v_run[i];
+  if coalesce(cardinality(v_new), 0) < cardinality(p_key) then
+    v_differs := array(select x.i from (select i from generate_subscripts(p_key, 1) i
+      join meshhook_engine.deliveries d on d.endpoint_id = p_endpoint[i] and d.dedupe_key = p_key[i]
+      where v_state[i] = 'started' and not i = any (coalesce(v_new, '{}')) and d.digest <> p_digest[i]
+      order by d.endpoint_id, d.dedupe_key, i for no key update of d) x);
+    perform from meshhook.runs r where r.id in (select d.run_id from unnest(v_differs) i
+        join meshhook_engine.deliveries d on d.endpoint_id = p_endpoint[i] and d.dedupe_key = p_key[i])
+      order by r.id for no key update;
+  end if;
   if v_new is not null then
     perform meshhook_engine.start_runs(array(select v_version[i] from unnest(v_new) i),
       array(select v_trigger[i] from unnest(v_new) i), array(select p_input[i] from unnest(v_new) i),
@@ -257,13 +277,10 @@ begin
     return query select i, 'started', v_run[i] from generate_subscripts(p_key, 1) i;
     return;
   end if;
-  v_differs := array(select i from generate_subscripts(p_key, 1) i
-    join meshhook_engine.deliveries d on d.endpoint_id = p_endpoint[i] and d.dedupe_key = p_key[i]
-    where v_state[i] = 'started' and not i = any (coalesce(v_new, '{}')) and d.digest <> p_digest[i]
-    order by d.run_id);
-  foreach v_i in array v_differs loop
-    perform meshhook_engine.warn_redelivery(p_endpoint[v_i], p_key[v_i], p_digest[v_i]);
-  end loop;
+  if v_differs <> '{}' then
+    perform meshhook_engine.warn_redeliveries(array(select p_endpoint[i] from unnest(v_differs) i),
+      array(select p_key[i] from unnest(v_differs) i), array(select p_digest[i] from unnest(v_differs) i));
+  end if;
   return query select i,
       case when v_state[i] <> 'started' then v_state[i]
            when i = any (v_new) then 'started'

@@ -45,10 +45,8 @@ comment on function meshhook_engine.claim_suspects is
 
 -- Due timers become leased messages.
 create function meshhook_engine.claim_timers(p_qty int, p_now timestamptz, p_vt timestamptz,
-  p_slot int, out ids bigint[], out messages jsonb[], out ready timestamptz[])
+  out ids bigint[], out messages jsonb[], out ready timestamptz[], out projects uuid[])
 language plpgsql set search_path = '' as $$
-declare
-  v_project uuid[];
 begin
   with due as (
     delete from meshhook_engine.timers t using (
@@ -56,27 +54,23 @@ begin
          where d.due_at <= p_now order by d.due_at limit p_qty for update skip locked) d
      where t.run_id = d.run_id and t.kind = d.kind and t.step = d.step and t.attempt = d.attempt
     returning t.project_id, t.message, t.due_at)
-  select array_agg(project_id), array_agg(message), array_agg(due_at) into v_project, messages, ready from due;
-  if messages is null then
-    ids := '{}';
-    messages := '{}';
-    ready := '{}';
-    return;
-  end if;
+  select array_agg(message), array_agg(due_at), coalesce(array_agg(project_id), '{}')
+    into messages, ready, projects from due;
   with q as (
     insert into pgmq.q_mh_work (vt, read_ct, message, enqueued_at)
       select p_vt, 1, m.message, m.ready from unnest(messages, ready) m(message, ready)
     returning msg_id, message, enqueued_at)
-  select array_agg(msg_id), array_agg(message), array_agg(enqueued_at) into ids, messages, ready from q;
-  perform meshhook_engine.admission_add(v_project, p_slot,
-    array_fill(1, array[cardinality(v_project)]));
+  select coalesce(array_agg(msg_id), '{}'), coalesce(array_agg(message), '{}'),
+         coalesce(array_agg(enqueued_at), '{}') into ids, messages, ready from q;
 end $$;
 comment on function meshhook_engine.claim_timers is
-  'Moves up to p_qty timers due at p_now into the queue, leased until p_vt; their messages. ready: when each was due.';
+  'Moves up to p_qty timers due at p_now into the queue, leased until p_vt; their messages. ready: when each was due; projects: whose each is, for the caller to count.';
 
--- Admit from the backlog, round-robin by project after p_after, already leased.
-create function meshhook_engine.claim_backlog(p_qty int, p_vt timestamptz, p_slot int, p_after uuid,
-  out ids bigint[], out messages jsonb[], out ready timestamptz[], out last_project uuid)
+-- Admit from the backlog, round-robin by project after p_after, already leased. p_counted: the
+-- projects of messages that came but are not counted yet.
+create function meshhook_engine.claim_backlog(p_qty int, p_vt timestamptz, p_after uuid,
+  p_counted uuid[], out ids bigint[], out messages jsonb[], out ready timestamptz[],
+  out projects uuid[], out last_project uuid)
 language plpgsql set search_path = '' as $$
 declare
   v_projects uuid[]; v_left int; v_room int; v_ids bigint[]; v_messages jsonb[]; v_ready timestamptz[];
@@ -84,6 +78,7 @@ begin
   ids := '{}';
   messages := '{}';
   ready := '{}';
+  projects := '{}';
   with recursive p(id) as (
     (select b.project_id from meshhook_engine.backlog b
       where b.project_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
@@ -100,7 +95,8 @@ begin
   end if;
   for i in 1 .. v_left loop
     v_room := least(ceil((p_qty - cardinality(ids))::numeric / (v_left - i + 1)),
-      meshhook_engine.admission_room(v_projects[i]));
+      meshhook_engine.admission_room(v_projects[i])
+        - cardinality(array_positions(p_counted, v_projects[i])));
     continue when v_room <= 0;
     with taken as (
       delete from meshhook_engine.backlog b using (
@@ -113,16 +109,16 @@ begin
             select p_vt, 1, t.message, t.at from taken t returning msg_id, message, enqueued_at)
     select array_agg(msg_id), array_agg(message), array_agg(enqueued_at) into v_ids, v_messages, v_ready from q;
     continue when v_ids is null;
-    perform meshhook_engine.admission_add(array[v_projects[i]], p_slot, array[cardinality(v_ids)]);
     insert into meshhook_engine.counter_deltas (project_id, metric, delta)
       values (v_projects[i], 'backlog', -cardinality(v_ids));
     ids := ids || v_ids;
     messages := messages || v_messages;
     ready := ready || v_ready;
+    projects := projects || array_fill(v_projects[i], array[cardinality(v_ids)]);
   end loop;
 end $$;
 comment on function meshhook_engine.claim_backlog is
-  'Admits up to p_qty messages from the backlog, an equal share a project (64 at most), beginning after p_after; they enter the queue leased until p_vt. ready: since when each waited; last_project: where the next round begins, null for the front.';
+  'Admits up to p_qty messages from the backlog, an equal share a project (64 at most), beginning after p_after; they enter the queue leased until p_vt. ready: since when each waited; projects: whose each is, for the caller to count; last_project: where the next round begins, null for the front.';
 
 -- What a message's step reads: the input, outputs by step, and rows of steps.
 create function meshhook_engine.slice(p_run uuid, p_message jsonb)
@@ -173,6 +169,7 @@ declare
   v_ahead record; v_common record;
   v_ids bigint[]; v_reads int[]; v_messages jsonb[]; v_ready timestamptz[];
   v_more_ids bigint[]; v_more jsonb[]; v_more_ready timestamptz[];
+  v_came uuid[] := '{}'; v_from uuid[];
   v_kept int[];
   v_after uuid; v_last timestamptz := v_now; v_took int;
 begin
@@ -207,19 +204,24 @@ begin
     v_left := 0;
   end if;
   if v_left > 0 and exists (select from meshhook_engine.timers t where t.due_at <= v_now) then
-    select t.ids, t.messages, t.ready into v_more_ids, v_more, v_more_ready
-      from meshhook_engine.claim_timers(v_left, v_now, v_vt, p_slot) t;
+    select t.ids, t.messages, t.ready, t.projects into v_more_ids, v_more, v_more_ready, v_came
+      from meshhook_engine.claim_timers(v_left, v_now, v_vt) t;
     v_ids := v_ids || v_more_ids;
     v_messages := v_messages || v_more;
     v_ready := v_ready || v_more_ready;
     v_left := p_qty - cardinality(v_ids);
   end if;
   if v_waiting and v_left > 0 then
-    select b.ids, b.messages, b.ready, b.last_project into v_more_ids, v_more, v_more_ready, v_after
-      from meshhook_engine.claim_backlog(v_left, v_vt, p_slot, p_after) b;
+    select b.ids, b.messages, b.ready, b.projects, b.last_project
+      into v_more_ids, v_more, v_more_ready, v_from, v_after
+      from meshhook_engine.claim_backlog(v_left, v_vt, p_after, v_came) b;
     v_ids := v_ids || v_more_ids;
     v_messages := v_messages || v_more;
     v_ready := v_ready || v_more_ready;
+    v_came := v_came || v_from;
+  end if;
+  if v_came <> '{}' then -- at once, in the order of the projects
+    perform meshhook_engine.admission_add(v_came, p_slot, array_fill(1, array[cardinality(v_came)]));
   end if;
   return query select null::bigint, v_now, v_took, null::jsonb, 0, v_after,
     (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1), null::text, null::jsonb,

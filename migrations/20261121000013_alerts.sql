@@ -165,6 +165,7 @@ comment on function meshhook_engine.alert_config_changed() is 'Trigger: the moni
 create function meshhook_engine.rule_disabled() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  perform from meshhook.alerts a where a.rule_id = new.id and a.state <> 'resolved' order by a.id for update;
   with over as (
     update meshhook.alerts a set state = 'resolved', resolved_at = now()
      where a.rule_id = new.id and a.state <> 'resolved' returning a.*)
@@ -218,6 +219,13 @@ create function meshhook_engine.alert_record(p_fence bigint, p_at timestamptz, p
 language plpgsql security definer set search_path = '' as $$
 begin
   perform meshhook_engine.check_fence(p_fence);
+  -- rules, then alerts, by id, as rule_disabled() has them
+  perform from meshhook.alert_rules r
+   where r.id in (select x.rule_id from jsonb_to_recordset(p_problems) x(rule_id uuid))
+   order by r.id for no key update;
+  perform from meshhook.alerts a
+   where a.id in (select c.id from jsonb_to_recordset(p_changes) c(id uuid))
+   order by a.id for update;
   insert into meshhook.alert_history (at, project_id, alert_id, rule, change, severity, labels, value)
     select p_at, c.project_id, c.id, r.name, c.state, r.severity, c.labels, c.value
       from jsonb_to_recordset(p_changes) c(id uuid, rule_id uuid, project_id uuid, labels jsonb,

@@ -154,6 +154,67 @@ test("a caller's open transaction holds nobody else up", async () => {
   }
 });
 
+// Two connections: the first holds what `held` does, the second goes on until it waits for that; then
+// the first goes on to `more`, which the second must not hold, or they wait for each other.
+async function crossing(held, second, more) {
+  const [a, b] = [await pool.connect(), await pool.connect()];
+  try {
+    await a.query("begin");
+    await a.query(...held);
+    await b.query("begin");
+    const pid = (await b.query("select pg_backend_pid() as pid")).rows[0].pid;
+    const answer = b.query(...second);
+    let over = false;
+    answer.catch(() => {}).finally(() => (over = true));
+    for (let waits = false; !waits && !over; )
+      waits = (await pool.query("select cardinality(pg_blocking_pids($1)) > 0 as waits", [pid])).rows[0].waits;
+    await a.query(...more);
+    await a.query("rollback");
+    return (await answer).rows;
+  } finally {
+    await a.query("rollback");
+    await b.query("rollback");
+    a.release();
+    b.release();
+  }
+}
+const counted = (project, n) => ["select meshhook_engine.admission_add(array[meshhook_engine.project_id($1)], 9, array[$2::int])", [project, n]];
+
+test("intake locks runs before what counts the queue, as commit does", async () => {
+  const { rows: [{ id }] } = await pool.query(
+    `select meshhook_engine.create_endpoint($1, 'in', 'flow', 'hand', null, null, '{"scheme": {"type": "none"}}') as id`, [slug]);
+  const take = (keys, body) => [`select outcome, run_id from meshhook_engine.intake(array_fill($1::uuid, array[cardinality($2::text[])]),
+      array_fill(0, array[cardinality($2)]), $2, array_fill('{}'::jsonb, array[cardinality($2)]), '{}', 9,
+      array_fill(sha256($3), array[cardinality($2)]))`, [id, keys, body]];
+  const first = (await pool.query(...take(["old", "older"], "one"))).rows;
+  const rows = await crossing(
+    ["select from meshhook.runs where id = any ($1) for no key update", [first.map((r) => r.run_id)]],
+    take(["new", "older", "old", "older"], "two"), counted(slug, 1));
+  assert.deepEqual(rows.map((r) => r.outcome), ["started", "differs", "differs", "differs"]);
+  await pool.query(...take(["older", "newer", "older", "old"], "three"));
+  const { rows: lines } = await pool.query(
+    `select channel_id, array_agg(seq::int order by seq) as seqs, max(r.log_seq) as last
+       from meshhook.logs l join meshhook.runs r on r.id = l.channel_id
+      where channel_id = any ($1) group by 1 order by array_position($1::uuid[], channel_id)`, [first.map((r) => r.run_id)]);
+  assert.deepEqual(lines.map((l) => [l.seqs, l.last]), [[[1, 2], 2], [[1, 2, 3], 3]]);
+});
+
+test("a claim counts projects in their order, wherever their messages come from", async () => {
+  const late = `${slug}-late`;
+  await pool.query("select meshhook.create_project($1, $1)", [late]);
+  try {
+    const message = { n: "a", a: 1, k: "step", r: "00000000-0000-4000-8000-000000000000" };
+    await pool.query("insert into meshhook_engine.backlog (project_id, message) values (meshhook_engine.project_id($1), $2)", [slug, message]);
+    await pool.query(`insert into meshhook_engine.timers (run_id, kind, step, attempt, due_at, project_id, message)
+      values (gen_random_uuid(), 'delay', 'a', 1, now(), meshhook_engine.project_id($1), $2)`, [late, message]);
+    const rows = await crossing(counted(slug, 1), ["select * from meshhook_engine.claim(1000, 1000, 9)"], counted(late, 1));
+    assert.ok(rows.filter((r) => r.message?.r === message.r).length >= 2, "it has both");
+  } finally {
+    await pool.query("delete from meshhook_engine.timers where project_id = meshhook_engine.project_id($1)", [late]);
+    await pool.query("select meshhook.purge_project($1)", [late]);
+  }
+});
+
 test("partitions are made once, however many ask at once", async () => {
   const made = await together(async (client) => {
     await client.query("begin");
