@@ -53,7 +53,7 @@ begin
     ('meshhook_gateway', 'meshhook_engine', '{channels_under, members_still, tail}'),
     ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
       extend, flush_broadcasts, goodbye, heartbeat, left_to_do, load_version, purge_bodies,
-      release, schema_info, use_secrets}'),
+      release, schema_info, summarize_logs, use_secrets}'),
     ('meshhook_gateway', 'meshhook_engine', '{endpoint_lookup, flush_broadcasts, goodbye,
       heartbeat, intake, lease_tokens, schema_info}'),
     ('meshhook_monitor', 'meshhook_engine', '{flush_broadcasts, goodbye, heartbeat, schema_info}'),

@@ -98,6 +98,21 @@ select is_empty($$select from meshhook_engine.channels_under(array[(select alpha
 select is_empty($$select from meshhook_engine.channels_under(array[(select alpha from ids)], '{app}', '{*}', '{-infinity}', true,
   array[(select foreign_app from ids)])$$, 'only among the given ones');
 
+-- How much is read for lines that aren't there yet: what is not summarised.
+create function pg_temp.blocks_read() returns int language plpgsql set enable_seqscan = off as $$
+declare
+  plan jsonb;
+begin
+  execute 'explain (analyze, format json) select from meshhook.logs where ts > now()' into plan;
+  return (select coalesce(sum(b::int), 0) from jsonb_path_query(plan, 'strict $.**."Lossy Heap Blocks"') b);
+end $$;
+insert into meshhook.logs (channel_id, seq, project_id, level, message)
+  select app, n, alpha, 9, repeat('x', 1000) from ids, generate_series(5, 2004) n;
+select cmp_ok(pg_temp.blocks_read(), '>', 200, 'new lines are read whole by whoever looks by time');
+select cmp_ok(meshhook_engine.summarize_logs(), '>', 12, 'until a worker summarises them');
+select cmp_ok(pg_temp.blocks_read(), '<=', 48, 'then only the last blocks are');
+select is(meshhook_engine.summarize_logs(), 0, 'once');
+
 -- members_still -----------------------------------------------------------------------------
 select results_eq($$select user_id from meshhook_engine.members_still(array['00000000-0000-4000-8000-00000000000d',
   '00000000-0000-4000-8000-00000000000e']::uuid[], (select array[alpha, alpha] from ids))$$,

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 /*
- * What any worker does for all: months of partitions ahead, counters folded.
+ * What any worker does for all: months of partitions ahead, counters folded,
+ * new lines' blocks summarised.
  * With jitter, so that workers that started together don't do it together; the
  * functions themselves see to it that twice does no harm.
  */
@@ -19,6 +20,7 @@ struct chore {
 
 static const struct chore chores[] = {
 	{ &sql_compact_counters, 5000, 10000 },
+	{ &sql_summarize_logs, 2000, 5000 },
 	{ &sql_ensure_partitions, 30000, 3600000 },
 	{ &sql_purge_bodies, 20000, 60000 },
 };

@@ -1,0 +1,1 @@
+select meshhook_engine.summarize_logs()
