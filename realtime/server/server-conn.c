@@ -284,11 +284,18 @@ request_detach(struct request *req)
 	if (fd < 0)
 		return -1;
 	access_line(req, 101);
+	c->server->n_detached++;
 	c->state = CONN_DEAD;
 	request_end(c);
 	lws_rx_flow_control(c->wsi, 0); /* others read what comes now */
 	deadline(c, 1);                 /* if no callback of it says so */
 	return fd;
+}
+
+void
+server_detached_closed(struct server *s)
+{
+	s->n_detached--;
 }
 
 /* What is no request at all, or took too long to become one. */

@@ -23,8 +23,9 @@ struct server {
 	struct loop_timer *retry;  /* of accept, after fds ran out */
 	struct list conns;
 	uint32_t n_conns;
-	size_t bodies;  /* bytes that are reserved for bodies */
-	struct buf out; /* a reply, LWS_PRE bytes into it */
+	uint32_t n_detached; /* and not yet closed, by those who have them */
+	size_t bodies;       /* bytes that are reserved for bodies */
+	struct buf out;      /* a reply, LWS_PRE bytes into it */
 	struct refusals refusals[24];
 	int64_t date_s;
 	char date[40]; /* the Date header's value of date_s */

@@ -106,7 +106,7 @@ sweep(void *arg)
 		if (c->deadline_ms != 0 && c->deadline_ms <= now)
 			conn_timeout(c);
 	}
-	if (s->draining && s->n_conns == 0 && s->drained != NULL) {
+	if (s->draining && server_connections(s) == 0 && s->drained != NULL) {
 		loop_fn *fn = s->drained;
 
 		s->drained = NULL;
@@ -146,7 +146,7 @@ accept_ready(void *arg, int events)
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		int fd;
 
-		if (s->n_conns >= s->options.connections) {
+		if (server_connections(s) >= s->options.connections) {
 			loop_io_set(s->accepting, 0);
 			loop_timer_set(s->retry, SWEEP_MS);
 			return;
@@ -160,7 +160,7 @@ accept_ready(void *arg, int events)
 		    errno == ENOMEM) {
 			log_warn("accept.exhausted",
 			    S_("error", strerror(errno)),
-			    I_("connections", s->n_conns));
+			    I_("connections", server_connections(s)));
 			loop_io_set(s->accepting, 0);
 			loop_timer_set(s->retry, SWEEP_MS);
 		}
@@ -313,7 +313,7 @@ server_port(const struct server *s)
 uint32_t
 server_connections(const struct server *s)
 {
-	return s->n_conns;
+	return s->n_conns + s->n_detached;
 }
 
 void

@@ -62,11 +62,12 @@ struct server_options {
 	int port;         /* 0: any that is free */
 	const struct route *routes;
 	size_t n_routes;
-	uint32_t connections;    /* 0: 4,096; more wait in the backlog */
-	size_t bodies_max;       /* bytes of bodies in memory; 0: 64 MiB */
-	int64_t head_ms;         /* for a whole head; 0: 10 s */
-	int64_t body_ms;         /* for a body, and 1 s each 16 KiB; 0: 10 s */
-	int64_t idle_ms;         /* between two requests; 0: 65 s */
+	uint32_t connections; /* detached ones too; 0: 4,096; more wait in the
+				 backlog */
+	size_t bodies_max;    /* bytes of bodies in memory; 0: 64 MiB */
+	int64_t head_ms;      /* for a whole head; 0: 10 s */
+	int64_t body_ms;      /* for a body, and 1 s each 16 KiB; 0: 10 s */
+	int64_t idle_ms;      /* between two requests; 0: 65 s */
 	const struct cors *cors; /* NULL: none */
 	/* told of every answer; or NULL */
 	void (*answered)(void *arg, const struct request *req, int status);
@@ -142,6 +143,8 @@ void stream_end(struct stream *s);
  * Take the connection out of the server's hands: its socket, which nothing was
  * answered on, is the caller's; the request is dead, and what the client sent
  * behind its head is lost. -1 when there is no descriptor left for that; the
- * request then lives.
+ * request then lives. It counts as a connection until its owner says that it is
+ * closed.
  */
 int request_detach(struct request *req);
+void server_detached_closed(struct server *s);

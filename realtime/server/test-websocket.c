@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@
 	"Sec-WebSocket-Extensions: permessage-deflate\r\n"                     \
 	"Sec-WebSocket-Protocol: x\r\nx-a: 1\r\n\r\n"
 
-enum { MESSAGE_MAX = 100000, BACKLOG_MAX = 4000000 };
+enum { MESSAGE_MAX = 100000, BACKLOG_MAX = 4000000, CONNECTIONS = 12 };
 
 static struct loop *loop;
 static struct server *server;
@@ -125,7 +126,9 @@ static struct loop_timer *watch;
 static int
 setup(void **state)
 {
-	struct server_options o = { .routes = routes, .n_routes = 2 };
+	struct server_options o = {
+		.routes = routes, .n_routes = 2, .connections = CONNECTIONS
+	};
 	struct websockets_options w = { MESSAGE_MAX, BACKLOG_MAX };
 	struct error err;
 
@@ -160,7 +163,7 @@ static char answer[300000];
 static size_t heard;
 
 static int
-dial(const char *head)
+call(const char *head)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
 		.sin_port = htons((uint16_t)server_port(server)),
@@ -172,6 +175,14 @@ dial(const char *head)
 	assert_int_equal(connect(fd, (void *)&in, sizeof(in)), 0);
 	assert_int_equal(
 	    send(fd, head, strlen(head), MSG_NOSIGNAL), (ssize_t)strlen(head));
+	return fd;
+}
+
+static int
+dial(const char *head)
+{
+	int fd = call(head);
+
 	heard = 0;
 	for (;;) {
 		ssize_t r = recv(fd, answer + heard, 1, 0);
@@ -458,10 +469,35 @@ test_frames_that_are_none(void **state)
 	}
 }
 
+/* A WebSocket is a connection like others: beyond the limit clients wait. */
+static void
+test_they_are_counted(void **state)
+{
+	int fds[CONNECTIONS], late;
+	struct pollfd p;
+
+	(void)state;
+	for (int i = 0; i < CONNECTIONS; i++)
+		fds[i] = open_it();
+	late = call(HELLO);
+	p = (struct pollfd){ .fd = late, .events = POLLIN };
+	assert_int_equal(poll(&p, 1, 1000), 0);
+	assert_int_equal(server_connections(server), CONNECTIONS);
+	close(fds[0]);
+	assert_int_equal(poll(&p, 1, 4000), 1);
+	close(late);
+	for (int i = 1; i < CONNECTIONS; i++)
+		close(fds[i]);
+	for (int i = 0; i < 200 && server_connections(server) > 0; i++)
+		usleep(20000);
+	assert_int_equal(server_connections(server), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_they_are_counted),
 		cmocka_unit_test(test_an_echo),
 		cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_a_message_has_a_size),

@@ -67,6 +67,8 @@ websocket_free(struct websocket *ws)
 static void
 gone(struct websocket *ws)
 {
+	if (ws->owner->server != NULL)
+		server_detached_closed(ws->owner->server);
 	ws->ops->closed(ws->arg);
 	websocket_free(ws);
 }
@@ -269,6 +271,7 @@ websockets_free(struct websockets *all)
 
 	if (all == NULL)
 		return NULL;
+	all->server = NULL; /* is gone */
 	while ((it = list_pop(&all->fresh)) != NULL) {
 		struct websocket *ws = list_entry(it, struct websocket, link);
 
