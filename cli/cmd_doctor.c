@@ -4,6 +4,7 @@
 #include "core/time.h"
 #include "http/client.h"
 #include "supabase/client/schema.h"
+#include "supabase/client/vault.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,83 @@ check_version(struct doctor *d)
 		    MESHHOOK_VERSION, (long long)schema);
 }
 
+/* One envelope of each key, opened as its owner would. */
+static int
+key_opens(struct doctor *d, const struct vault *vault, struct rows *rows,
+    int row, struct error *err)
+{
+	struct vault_place place = { .name = rows_str(rows, row, "place"),
+		.version = (int)rows_int(rows, row, "version") };
+	struct str text;
+
+	rows_uuid(rows, row, "project_id", &place.project);
+	if (vault_open(vault, d->arena, &place, rows_str(rows, row, "sealed"),
+		&text, err) < 0)
+		return -1;
+	secret_wipe((void *)(uintptr_t)text.s, text.n);
+	return 0;
+}
+
+/* Is a key that seals here, and is it the one that did? */
+static void
+check_key(
+    struct doctor *d, enum setting_id id, const char *check, struct rows *rows)
+{
+	const char *env = settings[id].env;
+	const char *keys = config_text(&d->session.cli->config, id);
+	const char *mend = arena_printf(d->arena,
+	    "%s=\"new:KEY,old:KEY\": the first seals, and each that sealed "
+	    "what is there must be among them",
+	    env);
+	struct vault vault = { 0 };
+	struct error err = { 0 };
+	int64_t n = 0;
+	int failed = 0;
+
+	if (keys != NULL && vault_init(&vault, str_of(keys), &err) < 0) {
+		found(d, check, FAILED, mend, "%s", said(d, &err));
+		return;
+	}
+	for (int i = 0; i < rows->n; i++) {
+		if (strcmp(rows_text(rows, i, "check"), check) != 0)
+			continue;
+		n += rows_int(rows, i, "n");
+		if (keys == NULL || key_opens(d, &vault, rows, i, &err) == 0)
+			continue;
+		failed = 1;
+		found(d, check, FAILED, mend,
+		    "it does not open the %lld values that are sealed under "
+		    "key \"%s\": %s",
+		    (long long)rows_int(rows, i, "n"),
+		    rows_text(rows, i, "key"), said(d, &err));
+	}
+	if (keys == NULL)
+		found(d, check, UNKNOWN,
+		    arena_printf(d->arena,
+			"ask where %s is set; make one with: openssl rand "
+			"-base64 32",
+			env),
+		    "%s is not set here; %lld values are sealed", env,
+		    (long long)n);
+	else if (!failed)
+		found(d, check, OK, NULL, "opens what it sealed, %lld values",
+		    (long long)n);
+	vault_deinit(&vault);
+}
+
+static void
+check_keys(struct doctor *d)
+{
+	struct error err = { 0 };
+	struct rows rows = { 0 };
+
+	if (SESSION_QUERY(&d->session, &sql_doctor_keys, &rows, &err) < 0)
+		return; /* check_schema says it */
+	check_key(d, SETTING_INTAKE_KEY, "intake-key", &rows);
+	check_key(d, SETTING_SECRET_KEY, "secret-key", &rows);
+	rows_deinit(&rows);
+}
+
 struct api_answer {
 	struct doctor *d;
 	int over, status;
@@ -355,6 +433,7 @@ cmd_doctor(struct cli *cli, struct error *err)
 		check_pooler(&d);
 		check_version(&d);
 		check_schema(&d);
+		check_keys(&d);
 		check_api(&d);
 		check_login(&d, SETTING_WORKER_DB_URL, "worker");
 		check_login(&d, SETTING_GATEWAY_DB_URL, "gateway");
@@ -375,8 +454,9 @@ const struct cmd cmd_doctor_entry = {
 	.help = "check the whole set-up, say how to mend it",
 	.text = "Looks at the database and its clock, the pooler's mode, the "
 		"schema's version, its exposure to the API, pgmq, roles, "
-		"rights, partitions, Realtime, connections in sum, and whether "
-		"projections say what events say. Where the environment has "
+		"rights, partitions, Realtime, connections in sum, whether "
+		"projections say what events say, and whether the keys of "
+		"this environment open what is sealed. Where it has "
 		"the URLs of worker and gateway, it logs in as they would; "
 		"where it has the project's key, it asks the API. "
 		"Exits 1 if anything failed; \"unknown\" is what can't be "

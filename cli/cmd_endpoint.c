@@ -1,10 +1,18 @@
 #include "cli/commands.h"
 #include "cli/endpoint.h"
 #include "cli/sql.h"
-#include "worker/flow/expr.h"
+#include "supabase/client/vault.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define SHOWN_ONCE                                                             \
+	"The secret is shown this once: give it to whoever signs the "         \
+	"webhooks."
+#define OPEN_TO_ALL                                                            \
+	"Anybody who knows the path can start runs: nothing is verified."
+#define HEADERS_TEXT                                                           \
+	"headers are named by them too, and never Authorization or Cookie"
 
 /* The trigger that is meant: --trigger, or the workflow's only webhook. */
 static const char *
@@ -75,73 +83,9 @@ print_created(struct session *s, const struct uuid *id, const char *trigger,
 		json_set(a, o, "secret", json_string(a, secret));
 	OUT_OBJECT(&s->cli->out, a, created, o);
 	if (secret.s != NULL)
-		session_note(s,
-		    "The secret is shown this once: give it to whoever "
-		    "signs the webhooks.");
+		session_note(s, SHOWN_ONCE);
 	if (scheme->type == SIGNATURE_NONE)
-		session_note(s,
-		    "Anybody who knows the path can start runs: nothing is "
-		    "verified.");
-}
-
-static int
-number_add(struct cli *cli, struct json *o, const char *name, const char *key,
-    struct error *err)
-{
-	int64_t v = 0;
-
-	if (cli_opt(cli, name) == NULL)
-		return 0;
-	if (cli_opt_int(cli, name, 1, 16777216, &v, err) < 0)
-		return -1;
-	return json_set(&cli->arena, o, key, json_int(&cli->arena, v));
-}
-
-/* --header NAME, in lower case, as often as it was given. */
-static void
-headers_add(struct cli *cli, struct json *o)
-{
-	struct json *list = json_array(&cli->arena);
-	const char *lines = cli_opt(cli, "header");
-
-	while (lines != NULL && *lines != '\0') {
-		size_t n = strcspn(lines, "\n");
-		char *name = arena_strndup(&cli->arena, lines, n);
-
-		for (char *c = name; *c != '\0'; c++)
-			if (*c >= 'A' && *c <= 'Z')
-				*c = (char)(*c | 0x20);
-		json_push(&cli->arena, list, json_cstring(&cli->arena, name));
-		lines += n + (lines[n] == '\n');
-	}
-	json_set(&cli->arena, o, "headers", list);
-}
-
-/* Columns of the endpoint. */
-static int
-options_make(
-    struct cli *cli, struct json *scheme, struct str *out, struct error *err)
-{
-	struct json *o = json_object(&cli->arena);
-	const char *mapping = cli_opt(cli, "mapping");
-	struct expr *expr;
-	struct error why;
-
-	json_set(&cli->arena, o, "scheme", scheme);
-	headers_add(cli, o);
-	if (mapping != NULL &&
-	    expr_compile(&cli->arena, str_of(mapping), &expr, &why) < 0)
-		return usage(err, "--mapping: %s", why.text);
-	if (mapping != NULL)
-		json_set(&cli->arena, o, "mapping",
-		    json_cstring(&cli->arena, mapping));
-	if (number_add(cli, o, "rate", "rate", err) < 0 ||
-	    number_add(cli, o, "burst", "burst", err) < 0 ||
-	    number_add(cli, o, "keep-body", "keep_body_days", err) < 0 ||
-	    number_add(cli, o, "max-body", "max_body_bytes", err) < 0)
-		return -1;
-	*out = json_text(&cli->arena, o);
-	return 0;
+		session_note(s, OPEN_TO_ALL);
 }
 
 static int
@@ -164,8 +108,8 @@ create(struct session *s, struct rows *target, struct error *err)
 	if (trigger == NULL)
 		return -1;
 	rows_uuid(target, 0, "id", &id);
-	if (endpoint_scheme(s->cli, &config, &scheme, err) < 0 ||
-	    options_make(s->cli, config, &options, err) < 0 ||
+	if (endpoint_scheme(s->cli, NULL, &config, &scheme, err) < 0 ||
+	    endpoint_options(s->cli, config, &options, err) < 0 ||
 	    endpoint_secret(s->cli, &scheme, &secret, &made, err) < 0 ||
 	    endpoint_seal(s, &id, 1, secret, &sealed, err) < 0)
 		return -1;
@@ -206,8 +150,7 @@ create_in(struct session *s, struct error *err)
 		return usage(err,
 		    "\"%.80s\" is no slug, or an option can't have its value\n"
 		    "a slug has letters a-z, digits, - and _, begins with a "
-		    "letter or digit, and has at most 63; headers are named "
-		    "by them too, and never Authorization or Cookie",
+		    "letter or digit, and has at most 63; " HEADERS_TEXT,
 		    slug);
 	return r;
 }
@@ -223,6 +166,106 @@ cmd_endpoint_create(struct cli *cli, struct error *err)
 	if (r == 0)
 		r = create_in(&s, err);
 	session_close(&s);
+	return r;
+}
+
+static const struct column changed[] = {
+	{ "slug", "endpoint", COLUMN_TEXT },
+	{ "scheme", "scheme", COLUMN_TEXT },
+	{ "secret", "secret", COLUMN_TEXT },
+	{ "enabled", "enabled", COLUMN_TEXT },
+	{ "mapping", "mapping", COLUMN_TEXT },
+	{ "headers", "headers", COLUMN_TEXT },
+	{ "rate", "rate", COLUMN_TEXT },
+	{ "burst", "burst", COLUMN_TEXT },
+	{ "keep_body_days", "keep body", COLUMN_TEXT },
+	{ "max_body_bytes", "max body", COLUMN_TEXT },
+};
+
+/* Another secret, where the scheme that was can't share its own. */
+static int
+change_secret(struct session *s, const struct endpoint *e,
+    const struct signature_scheme *scheme, struct str *out, int *made,
+    struct error *err)
+{
+	struct signature_secret parsed;
+	struct error why;
+	struct str text;
+	int fits = 0;
+
+	if (signature_is_keyless(scheme))
+		return 0;
+	if (config_need(&s->cli->config, SETTING_INTAKE_KEY, err) < 0)
+		return -1;
+	if (scheme->type == e->scheme.type && e->sealed.s != NULL &&
+	    cli_opt(s->cli, "secret-file") == NULL) {
+		if (endpoint_open(
+			s, &e->id, e->version, e->sealed, &text, err) < 0)
+			return -1;
+		fits = signature_secret_parse(scheme, text, &parsed, &why) == 0;
+		secret_wipe(&parsed, sizeof(parsed));
+		secret_wipe((void *)(uintptr_t)text.s, text.n);
+	}
+	return fits ? 0 : endpoint_secret(s->cli, scheme, out, made, err);
+}
+
+static int
+change(struct session *s, const struct endpoint *e, struct error *err)
+{
+	struct cli *cli = s->cli;
+	const char *type = cli_opt(cli, "scheme");
+	struct str options, sealed = { 0 }, secret = { 0 };
+	struct json *config = NULL, *record;
+	struct signature_scheme scheme;
+	int made = 0, n;
+
+	if (type != NULL || cli_opt(cli, "scheme-option") != NULL) {
+		if (endpoint_scheme(cli, e->config, &config, &scheme, err) <
+			0 ||
+		    change_secret(s, e, &scheme, &secret, &made, err) < 0 ||
+		    endpoint_seal(
+			s, &e->id, e->version + 1, secret, &sealed, err) < 0)
+			return -1;
+	} else if (cli_opt(cli, "secret-file") != NULL) {
+		return usage(err,
+		    "a secret is changed by: meshhook endpoint rotate\n"
+		    "here --secret-file goes with another --scheme");
+	}
+	n = endpoint_options(cli, config, &options, err);
+	if (n == 0)
+		return usage(err,
+		    "there is nothing to change\n"
+		    "see: meshhook help endpoint set");
+	if (n < 0 ||
+	    SESSION_RECORD(s, &sql_endpoint_set, &record, err, db_uuid(&e->id),
+		db_jsonb(options), db_str(sealed), db_int4(e->version + 1)) < 0)
+		return -1;
+	if (made)
+		json_set(&cli->arena, record, "secret",
+		    json_string(&cli->arena, secret));
+	OUT_OBJECT(&cli->out, &cli->arena, changed, record);
+	if (made)
+		session_note(s, SHOWN_ONCE);
+	if (config != NULL && scheme.type == SIGNATURE_NONE)
+		session_note(s, OPEN_TO_ALL);
+	return EXIT_OK;
+}
+
+static int
+cmd_endpoint_set(struct cli *cli, struct error *err)
+{
+	struct endpoint e = { 0 };
+	struct session s;
+	int r = session_open_project(&s, cli, err);
+
+	if (r == 0)
+		r = endpoint_find(&s, &e, err);
+	if (r == 0)
+		r = change(&s, &e, err);
+	session_close(&s);
+	if (r < 0 && strcmp(err->code, "23514") == 0)
+		return usage(
+		    err, "an option can't have its value\n" HEADERS_TEXT);
 	return r;
 }
 
@@ -251,7 +294,8 @@ cmd_endpoint_list(struct cli *cli, struct error *err)
 	return r;
 }
 
-static const struct opt create_opts[] = {
+/* Of create; all but the first of set, too. */
+static const struct opt endpoint_opts[] = {
 	{ .name = "trigger",
 	    .arg = "NODE",
 	    .help = "the webhook node that it starts; not needed where the "
@@ -292,6 +336,10 @@ static const struct opt create_opts[] = {
 	{ .name = "max-body",
 	    .arg = "BYTES",
 	    .help = "the largest body that is taken" },
+	{ .name = "enabled",
+	    .arg = "YES",
+	    .choices = "yes|no",
+	    .help = "no: webhooks are refused" },
 	{ .name = NULL },
 };
 static const struct example create_examples[] = {
@@ -316,7 +364,7 @@ const struct cmd cmd_endpoint_create_entry = {
 		"it under MESHHOOK_INTAKE_KEY; what it made it prints once. "
 		"What arrives at the gateway's path with a valid signature "
 		"starts a run of the workflow's published version.",
-	.opts = create_opts,
+	.opts = endpoint_opts,
 	.examples = create_examples,
 	.settings =
 	    SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG | SETTING_G_INTAKE,
@@ -325,6 +373,40 @@ const struct cmd cmd_endpoint_create_entry = {
 	.min_args = 2,
 	.max_args = 2,
 	.fn = cmd_endpoint_create,
+};
+
+static const struct example set_examples[] = {
+	{ "endpoint set leads --rate 20 --burst 100",
+	    "20 webhooks a second, up to 100 at once" },
+	{ "endpoint set leads --mapping none --keep-body none",
+	    "the body is the input again; bodies are kept no longer" },
+	{ "endpoint set shop --scheme stripe --secret-file stripe.secret",
+	    "what Stripe signs, from now on" },
+	{ "endpoint set leads --enabled no", "refuse webhooks for a while" },
+	{ NULL, NULL },
+};
+const struct cmd cmd_endpoint_set_entry = {
+	.noun = "endpoint",
+	.verb = "set",
+	.args = "ENDPOINT",
+	.help = "change an endpoint's options",
+	.text =
+	    "Changes what is given and leaves the rest; \"none\" takes a "
+	    "mapping, the headers, a rate, a burst or the keeping of bodies "
+	    "away. Another scheme has another secret, in the place of the old "
+	    "one at once: made and printed once, or given by --secret-file. "
+	    "--scheme-option without --scheme changes options of the scheme "
+	    "that it has. Gateways know it within 5 seconds; the audit log "
+	    "says what was changed, and by whom.",
+	.opts = endpoint_opts + 1,
+	.examples = set_examples,
+	.settings =
+	    SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG | SETTING_G_INTAKE,
+	.formats = OUT_RECORDS,
+	.format = OUT_TEXT,
+	.min_args = 1,
+	.max_args = 1,
+	.fn = cmd_endpoint_set,
 };
 
 static const struct example list_examples[] = {

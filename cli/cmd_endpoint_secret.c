@@ -10,46 +10,6 @@
 
 enum { ANSWER_MS = 30000 };
 
-struct found {
-	struct uuid id;
-	int version;
-	struct signature_scheme scheme;
-	const char *path;
-	struct str sealed; /* s NULL: it has no secret */
-};
-
-static int
-find(struct session *s, struct found *out, struct error *err)
-{
-	struct arena *a = &s->cli->arena;
-	const char *name = s->cli->args[0];
-	struct rows rows = { 0 };
-	struct json *scheme;
-	int r;
-
-	if (SESSION_QUERY(s, &sql_endpoint_find, &rows, err, db_text(s->id),
-		db_text(name)) < 0)
-		return -1;
-	if (rows.n == 0) {
-		rows_deinit(&rows);
-		return fail(err, FAULT_INPUT, "PT404",
-		    "no endpoint \"%.63s\" in %s\n"
-		    "list them: meshhook endpoint list",
-		    name, s->slug);
-	}
-	rows_uuid(&rows, 0, "id", &out->id);
-	out->version = (int)rows_int(&rows, 0, "secret_version");
-	out->path = arena_strdup(a, rows_text(&rows, 0, "path"));
-	out->sealed = rows_str(&rows, 0, "sealed");
-	if (out->sealed.s != NULL)
-		out->sealed = arena_str(a, out->sealed);
-	r = json_parse(a, rows_str(&rows, 0, "scheme"), NULL, &scheme, err);
-	if (r == 0)
-		r = signature_scheme_parse(scheme, &out->scheme, err);
-	rows_deinit(&rows);
-	return r;
-}
-
 static const struct column rotated[] = {
 	{ "slug", "endpoint", COLUMN_TEXT },
 	{ "version", "version", COLUMN_TEXT },
@@ -65,14 +25,14 @@ rotate(struct session *s, struct error *err)
 	struct json *o = json_object(a);
 	struct rows rows = { 0 };
 	struct str secret, sealed;
-	struct found e = { 0 };
+	struct endpoint e = { 0 };
 	int made;
 
 	if (grace != NULL && duration_parse(str_of(grace), &grace_ms) < 0)
 		return usage(err,
 		    "--grace: \"%.40s\" is no duration\nas in: --grace 24h",
 		    grace);
-	if (find(s, &e, err) < 0)
+	if (endpoint_find(s, &e, err) < 0)
 		return -1;
 	if (signature_is_keyless(&e.scheme))
 		return fail(err, FAULT_INPUT, "INPUT",
@@ -187,8 +147,8 @@ answer_print(struct session *s, const char *url, const struct answer *answer)
 
 /* Signed as the scheme says, by the endpoint's current secret. */
 static int
-request_make(struct session *s, const struct found *e, struct http_request *req,
-    struct error *err)
+request_make(struct session *s, const struct endpoint *e,
+    struct http_request *req, struct error *err)
 {
 	struct arena *a = &s->cli->arena;
 	struct http1_header signed_by[SIGNATURE_SIGN_HEADERS];
@@ -242,10 +202,10 @@ test(struct session *s, struct error *err)
 	struct http_request req = { .method = STR("POST"),
 		.body = STR("{\"test\": true}") };
 	struct answer answer = { 0 };
-	struct found e = { 0 };
+	struct endpoint e = { 0 };
 	const char *url;
 
-	if (find(s, &e, err) < 0 ||
+	if (endpoint_find(s, &e, err) < 0 ||
 	    (data != NULL && cli_read(s->cli, data, &req.body, err) < 0) ||
 	    request_make(s, &e, &req, err) < 0)
 		return -1;

@@ -11,6 +11,7 @@ const struct cmd *const commands[] = {
 	&cmd_project_list_entry,
 	&cmd_endpoint_create_entry,
 	&cmd_endpoint_list_entry,
+	&cmd_endpoint_set_entry,
 	&cmd_endpoint_test_entry,
 	&cmd_endpoint_rotate_entry,
 	&cmd_secret_set_entry,

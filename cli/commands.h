@@ -19,6 +19,7 @@ extern const struct cmd cmd_doctor_entry;
 extern const struct cmd cmd_endpoint_create_entry;
 extern const struct cmd cmd_endpoint_list_entry;
 extern const struct cmd cmd_endpoint_rotate_entry;
+extern const struct cmd cmd_endpoint_set_entry;
 extern const struct cmd cmd_endpoint_test_entry;
 extern const struct cmd cmd_expr_entry;
 extern const struct cmd cmd_gateway_entry;

@@ -1,12 +1,129 @@
 #include "cli/endpoint.h"
+#include "cli/sql.h"
 #include "core/base64.h"
 #include "core/hex.h"
 #include "supabase/client/vault.h"
+#include "worker/flow/expr.h"
 
 #include <string.h>
 #include <sys/random.h>
 
 enum { SECRET_BYTES = 32 };
+
+int
+endpoint_find(struct session *s, struct endpoint *out, struct error *err)
+{
+	struct arena *a = &s->cli->arena;
+	const char *name = s->cli->args[0];
+	struct rows rows = { 0 };
+	int r;
+
+	if (SESSION_QUERY(s, &sql_endpoint_find, &rows, err, db_text(s->id),
+		db_text(name)) < 0)
+		return -1;
+	if (rows.n == 0) {
+		rows_deinit(&rows);
+		return fail(err, FAULT_INPUT, "PT404",
+		    "no endpoint \"%.63s\" in %s\n"
+		    "list them: meshhook endpoint list",
+		    name, s->slug);
+	}
+	rows_uuid(&rows, 0, "id", &out->id);
+	out->version = (int)rows_int(&rows, 0, "secret_version");
+	out->path = arena_strdup(a, rows_text(&rows, 0, "path"));
+	out->sealed = rows_str(&rows, 0, "sealed");
+	if (out->sealed.s != NULL)
+		out->sealed = arena_str(a, out->sealed);
+	r = json_parse(a, arena_str(a, rows_str(&rows, 0, "scheme")), NULL,
+	    &out->config, err);
+	if (r == 0)
+		r = signature_scheme_parse(out->config, &out->scheme, err);
+	rows_deinit(&rows);
+	return r;
+}
+
+static int
+is_none(const char *value)
+{
+	return strcmp(value, "none") == 0;
+}
+
+/* --header NAME, in lower case, as often as it was given. */
+static struct json *
+headers_of(struct arena *a, const char *lines)
+{
+	struct json *list = json_array(a);
+
+	while (*lines != '\0' && !is_none(lines)) {
+		size_t n = strcspn(lines, "\n");
+		char *name = arena_strndup(a, lines, n);
+
+		for (char *c = name; *c != '\0'; c++)
+			if (*c >= 'A' && *c <= 'Z')
+				*c = (char)(*c | 0x20);
+		json_push(a, list, json_cstring(a, name));
+		lines += n + (lines[n] == '\n');
+	}
+	return list;
+}
+
+static int
+numbers_add(struct cli *cli, struct json *o, struct error *err)
+{
+	static const struct {
+		const char *name, *key;
+	} numbers[] = {
+		{ "rate", "rate" },
+		{ "burst", "burst" },
+		{ "keep-body", "keep_body_days" },
+		{ "max-body", "max_body_bytes" },
+	};
+
+	for (size_t i = 0; i < NELEM(numbers); i++) {
+		const char *text = cli_opt(cli, numbers[i].name);
+		int64_t v = 0;
+
+		if (text == NULL)
+			continue;
+		if (!is_none(text) &&
+		    cli_opt_int(cli, numbers[i].name, 1, 16777216, &v, err) < 0)
+			return -1;
+		json_set(&cli->arena, o, numbers[i].key,
+		    v == 0 ? json_null() : json_int(&cli->arena, v));
+	}
+	return 0;
+}
+
+int
+endpoint_options(
+    struct cli *cli, struct json *scheme, struct str *out, struct error *err)
+{
+	struct arena *a = &cli->arena;
+	struct json *o = json_object(a);
+	const char *mapping = cli_opt(cli, "mapping");
+	const char *headers = cli_opt(cli, "header");
+	const char *enabled = cli_opt(cli, "enabled");
+	struct expr *expr;
+	struct error why;
+
+	if (scheme != NULL)
+		json_set(a, o, "scheme", scheme);
+	if (headers != NULL)
+		json_set(a, o, "headers", headers_of(a, headers));
+	if (mapping != NULL && !is_none(mapping) &&
+	    expr_compile(a, str_of(mapping), &expr, &why) < 0)
+		return usage(err, "--mapping: %s", why.text);
+	if (mapping != NULL)
+		json_set(a, o, "mapping",
+		    is_none(mapping) ? json_null() : json_cstring(a, mapping));
+	if (enabled != NULL)
+		json_set(
+		    a, o, "enabled", json_bool(strcmp(enabled, "yes") == 0));
+	if (numbers_add(cli, o, err) < 0)
+		return -1;
+	*out = json_text(a, o);
+	return (int)o->n;
+}
 
 /* "key=value" lines into the scheme's members. */
 static int
@@ -37,7 +154,7 @@ options_add(
 }
 
 int
-endpoint_scheme(struct cli *cli, struct json **config,
+endpoint_scheme(struct cli *cli, const struct json *was, struct json **config,
     struct signature_scheme *out, struct error *err)
 {
 	const char *type = cli_opt(cli, "scheme");
@@ -47,6 +164,9 @@ endpoint_scheme(struct cli *cli, struct json **config,
 	*config = json_object(&cli->arena);
 	json_set(&cli->arena, *config, "type",
 	    json_cstring(&cli->arena, type != NULL ? type : "standard"));
+	for (uint32_t i = 0; type == NULL && was != NULL && i < was->n; i++)
+		json_set_str(
+		    &cli->arena, *config, was->of[i].key, was->of[i].value);
 	if (options_add(cli, *config, cli_opt(cli, "scheme-option"), err) < 0)
 		return -1;
 	/* read back, as a tolerance may be no number */

@@ -1,12 +1,27 @@
 #pragma once
-/* What commands about endpoints share: schemes and sealed secrets. */
+/* What commands about endpoints share: options, schemes and sealed secrets. */
 #include "cli/session.h"
 #include "realtime/intake/signature.h"
 
+struct endpoint {
+	struct uuid id;
+	int version; /* of its secret */
+	struct json *config;
+	struct signature_scheme scheme;
+	const char *path;
+	struct str sealed; /* s NULL: it has no secret */
+};
+
+/* The endpoint that the command's first argument names. */
+int endpoint_find(struct session *s, struct endpoint *out, struct error *err);
+/* Columns as the options that were given say, "none" as null; scheme NULL: it
+ * isn't said. How many. */
+int endpoint_options(
+    struct cli *cli, struct json *scheme, struct str *out, struct error *err);
 /* --scheme and --scheme-option as the JSON that the database keeps, and as the
- * gateway reads it. */
-int endpoint_scheme(struct cli *cli, struct json **config,
-    struct signature_scheme *out, struct error *err);
+ * gateway reads it. Without --scheme the options change `was`; NULL: standard. */
+int endpoint_scheme(struct cli *cli, const struct json *was,
+    struct json **config, struct signature_scheme *out, struct error *err);
 /*
  * The secret that --secret-file gives, or a fresh one where the scheme leaves
  * it to us; s NULL where it needs none. *made says which. It is one that the

@@ -224,12 +224,12 @@ declare
   o record;
 begin
   select * into o from jsonb_to_record(p_options) as x(scheme jsonb, mapping text, headers text[],
-    rate int, burst int, keep_body_days int, max_body_bytes int);
+    rate int, burst int, keep_body_days int, max_body_bytes int, enabled boolean);
   insert into meshhook.endpoints (id, project_id, workflow_id, trigger, slug, scheme, mapping,
-    headers, rate, burst, keep_body_days, max_body_bytes)
+    headers, rate, burst, keep_body_days, max_body_bytes, enabled)
   values (endpoint, project, meshhook_engine.workflow_id(project, p_workflow), p_trigger, p_slug,
     coalesce(o.scheme, '{"type": "standard"}'), o.mapping, coalesce(o.headers, '{}'), o.rate,
-    o.burst, o.keep_body_days, coalesce(o.max_body_bytes, 1048576));
+    o.burst, o.keep_body_days, coalesce(o.max_body_bytes, 1048576), coalesce(o.enabled, true));
   if p_sealed is not null then
     insert into meshhook_engine.endpoint_secrets (endpoint_id, secret_version, sealed)
     values (endpoint, 1, p_sealed);
@@ -263,6 +263,30 @@ end
 $$;
 comment on function meshhook_engine.rotate_endpoint(uuid, text, interval, int) is
   'Give an endpoint a new secret; the old ones are accepted until the grace period ends. p_version: the one that the seal is bound to, one more than it has.';
+
+create function meshhook_engine.set_endpoint(p_endpoint uuid, p_options jsonb,
+  p_sealed text default null, p_version int default null) returns meshhook.endpoints
+language plpgsql security definer set search_path = '' as $$
+declare
+  endpoint meshhook.endpoints;
+begin
+  if p_sealed is not null then
+    perform meshhook_engine.rotate_endpoint(p_endpoint, p_sealed, '0', p_version);
+  end if;
+  update meshhook.endpoints e
+     set (scheme, mapping, headers, rate, burst, keep_body_days, max_body_bytes, enabled) =
+       (select o.scheme, o.mapping, coalesce(o.headers, '{}'), o.rate, o.burst, o.keep_body_days,
+          coalesce(o.max_body_bytes, 1048576), o.enabled
+        from jsonb_populate_record(e, p_options) o)
+   where e.id = p_endpoint returning * into endpoint;
+  if not found then
+    raise exception 'no such endpoint' using errcode = 'PT404';
+  end if;
+  return endpoint;
+end
+$$;
+comment on function meshhook_engine.set_endpoint(uuid, jsonb, text, int) is
+  'Change columns of an endpoint: those that p_options names; null takes an option away. p_sealed: the secret of another scheme, in the place of all before it, and p_version its version.';
 
 -- Starting a run -------------------------------------------------------------------------
 

@@ -140,6 +140,38 @@ test('endpoints: the secret is printed once and stored sealed', async () => {
   fails(78, ['endpoint', 'create', 'x', 'flow'], /MESHHOOK_INTAKE_KEY is not set/, { env: { MESHHOOK_INTAKE_KEY: '' } });
 });
 
+test('endpoints: set changes what is given, and the audit log says so', async () => {
+  const e = one(['endpoint', 'create', 'changed', 'flow', '--rate', '5']);
+  const audit = async () => (await db.query(
+    `select action, detail from meshhook.audit_log where subject = $1 and action like 'endpoint%' order by id`, [e.id])).rows.slice(2);
+  assert.deepEqual(one(['endpoint', 'set', 'changed', '--mapping', 'body.a', '--header', 'X-A', '--keep-body', '3', '--burst', '9']),
+    { slug: 'changed', scheme: 'standard', enabled: true, mapping: 'body.a', headers: ['x-a'], rate: 5, burst: 9, keep_body_days: 3, max_body_bytes: 1048576 });
+  assert.deepEqual(await audit(), [{ action: 'endpoints.update',
+    detail: { mapping: [null, 'body.a'], headers: [[], ['x-a']], keep_body_days: [null, 3], burst: [null, 9] } }]);
+  // another option of its scheme leaves the secret, another scheme doesn't
+  assert.equal(one(['endpoint', 'set', e.id, '--scheme-option', 'tolerance=60']).secret, undefined);
+  assert.deepEqual((await audit())[1].detail, { scheme: [{ type: 'standard' }, { type: 'standard', tolerance: 60 }] });
+  const set = one(['endpoint', 'set', 'changed', '--scheme', 'github', '--mapping', 'none', '--header', 'none', '--rate', 'none', '--enabled', 'no']);
+  assert.match(set.secret, /^[0-9a-f]{64}$/);
+  assert.deepEqual({ ...set, secret: 0 }, { slug: 'changed', scheme: 'github', enabled: false, mapping: null, headers: [], rate: null,
+    burst: 9, keep_body_days: 3, max_body_bytes: 1048576, secret: 0 });
+  const { rows } = await db.query(`select secret_version as v, expires_at <= now() as over from meshhook_engine.endpoint_secrets
+    where endpoint_id = $1 order by 1`, [e.id]);
+  assert.deepEqual(rows, [{ v: 1, over: true }, { v: 2, over: null }]);
+  assert.doesNotMatch(JSON.stringify(await audit()), new RegExp(set.secret));
+  assert.equal(one(['endpoint', 'set', 'changed', '--scheme', 'none']).secret, undefined);
+  const before = (await audit()).length;
+  fails(2, ['endpoint', 'set', 'changed'], /nothing to change/);
+  fails(2, ['endpoint', 'set', 'changed', '--trigger', 'hook'], /--trigger/);
+  fails(2, ['endpoint', 'set', 'changed', '--mapping', 'a.['], /--mapping: column/);
+  fails(2, ['endpoint', 'set', 'changed', '--rate', 'fast'], /no whole number/);
+  fails(2, ['endpoint', 'set', 'changed', '--header', 'Cookie'], /never Authorization or Cookie/);
+  fails(2, ['endpoint', 'set', 'changed', '--scheme', 'stripe'], /--secret-file/);
+  fails(2, ['endpoint', 'set', 'changed', '--secret-file', flow], /endpoint rotate/);
+  fails(1, ['endpoint', 'set', 'nobody', '--rate', '1'], /no endpoint "nobody"/);
+  assert.equal((await audit()).length, before, 'what fails changes nothing');
+});
+
 test('runs: started with an input, shown, listed, cancelled, replayed', async () => {
   const input = path.join(dir, 'input.json');
   fs.writeFileSync(input, '{"a": 1, "big": 12345678901234567890.10}');
@@ -332,7 +364,7 @@ test('queue stats: counts without reading deep tables whole', async () => {
 test('doctor: all is well here; elsewhere it says what to do', () => {
   const found = json(['doctor']);
   const names = found.map((f) => f.check);
-  for (const k of ['database', 'clocks', 'pooler', 'version', 'schema', 'pgmq', 'roles', 'rights', 'partitions', 'exposure', 'api', 'connections', 'worker', 'gateway'])
+  for (const k of ['database', 'clocks', 'pooler', 'version', 'schema', 'pgmq', 'roles', 'rights', 'partitions', 'exposure', 'api', 'connections', 'worker', 'gateway', 'intake-key', 'secret-key'])
     assert.ok(names.includes(k), `no check ${k}`);
   for (const f of found) {
     assert.notEqual(f.result, 'failed', JSON.stringify(f));
@@ -344,6 +376,31 @@ test('doctor: all is well here; elsewhere it says what to do', () => {
   const login = mh(['doctor', '-o', 'json'], { env: { MESHHOOK_WORKER_DB_URL: process.env.SUPABASE_DB_URL.replace(/\/\/[^@]+@/, '//meshhook_worker:wrong@') } });
   assert.equal(login.status, 1);
   assert.match(login.out, /"check":"worker","result":"failed".*alter role/);
+});
+
+test('doctor: keys are those that sealed what is there', () => {
+  const asked = (env, check) => {
+    const r = mh(['doctor', '-o', 'json'], { env });
+    return [r.status, ...r.out.split('\n').filter(Boolean).map((l) => JSON.parse(l)).filter((f) => f.check === check).map((f) => `${f.result}: ${f.detail}`)];
+  };
+  const other = Buffer.alloc(32, 7).toString('base64');
+  execFileSync(binary, ['secret', 'set', 'DOCTOR'], { input: 'long enough a value', env });
+  for (const [check, name] of [['intake-key', 'MESHHOOK_INTAKE_KEY'], ['secret-key', 'MESHHOOK_SECRET_KEY']]) {
+    let [status, found, ...more] = asked({}, check);
+    assert.deepEqual([status, more], [0, []]);
+    assert.match(found, /^ok: opens what it sealed, [1-9]\d* values$/);
+    [status, found] = asked({ [name]: other }, check);
+    assert.equal(status, 1, 'the same name, another key');
+    assert.match(found, /^failed: .*[1-9]\d* values that are sealed under key "k1"/);
+    [status, found] = asked({ [name]: `new:${other}` }, check);
+    assert.equal(status, 1, 'another name');
+    assert.match(found, /^failed: .*"k1"/);
+    [status, found] = asked({ [name]: `new:${other},k1:${env[name]}` }, check);
+    assert.equal(status, 0, 'the old one is among them');
+    [status, found] = asked({ [name]: '' }, check);
+    assert.equal(status, 0, 'it may be elsewhere');
+    assert.match(found, /^unknown: .* is not set here; [1-9]\d* values are sealed/);
+  }
 });
 
 test('expr: as the engine evaluates', () => {

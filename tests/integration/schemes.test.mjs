@@ -319,6 +319,24 @@ test("a body is kept as bytes for as long as the endpoint says", async () => {
   assert.equal((await sql("select meshhook_engine.purge_bodies() n"))[0].n, "1");
 });
 
+test("an endpoint is changed while it serves: gateways know within 5 s", async () => {
+  const set = (...args) => JSON.parse(run(["endpoint", "set", "turned", "-o", "json", ...args]));
+  const answers = async (status, headers, id) => {
+    for (const late = Date.now() + 6000; ; await sleep(100)) {
+      const r = await post("turned", { ...headers, "idempotency-key": id, "x-github-delivery": id }, body);
+      if (r.status === status || Date.now() > late) return assert.equal(r.status, status, JSON.stringify(r.json)), r.json;
+    }
+  };
+  run(["endpoint", "create", "turned", "note", "--scheme", "none"]);
+  await answers(202, {}, "t1");
+  const { secret } = set("--scheme", "github", "--mapping", "body.type");
+  await answers(401, {}, "t2");
+  const { run_id } = await answers(202, await signers.github(body, 0, secret, "t3"), "t3");
+  assert.equal((await started(run_id)).input, "charge.succeeded");
+  set("--enabled", "no");
+  await answers(409, await signers.github(body, 0, secret, "t4"), "t4");
+});
+
 test("endpoint test signs for every scheme", () => {
   for (const name of ["standard", "github", "stripe", "slack", "shopify", "hmac", "open"]) {
     const r = mh(["endpoint", "test", name, "--url", `http://127.0.0.1:${port}`, "-o", "json"]);
