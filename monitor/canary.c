@@ -44,6 +44,8 @@ struct canary {
 	int told_away, told_late;
 };
 
+static void open_stream(struct canary *c);
+
 /* ---- the line ---------------------------------------------------------------- */
 
 static void
@@ -72,6 +74,8 @@ answered(void *arg, struct rows *rows, const struct error *err)
 	}
 	rows_uuid(rows, 0, "id", &c->id);
 	c->known = 1;
+	if (c->stream == NULL && c->m->fence != 0)
+		open_stream(c);
 	if (rows_null(rows, 0, "seq") || !c->ready)
 		return;
 	c->seq = rows_int(rows, 0, "seq");
