@@ -37,6 +37,29 @@ which(const struct cli *cli, struct db_param *message, struct error *err)
 	return 0;
 }
 
+/* The records are the table's rows; one that was asked for by its number must
+ * be there. */
+static int
+resend(struct session *s, struct db_param message, struct error *err)
+{
+	struct cli *cli = s->cli;
+	struct json *record;
+
+	if (cli->n_args == 0)
+		return SESSION_ROWS(s, &sql_alert_resend, err, message,
+		    alert_scope(s), db_text(cli_opt(cli, "channel")));
+	if (SESSION_RECORD(s, &sql_alert_resend, &record, err, message,
+		alert_scope(s), db_text(NULL)) < 0)
+		return -1;
+	if (record == NULL)
+		return fail(err, FAULT_INPUT, "PT404",
+		    "message %s was not given up\nlist those that were: "
+		    "meshhook alert messages --state dead",
+		    cli->args[0]);
+	out_row(&cli->out, &cli->arena, record);
+	return 0;
+}
+
 static int
 cmd_alert_resend(struct cli *cli, struct error *err)
 {
@@ -49,8 +72,7 @@ cmd_alert_resend(struct cli *cli, struct error *err)
 	r = alert_open(&s, cli, err);
 	OUT_BEGIN(&cli->out, columns);
 	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_alert_resend, err, message,
-		    alert_scope(&s), db_text(cli_opt(cli, "channel")));
+		r = resend(&s, message, err);
 	if (r == 0)
 		out_end(&cli->out);
 	session_close(&s);

@@ -174,6 +174,52 @@ test("a leader that is stopped in the middle leaves nothing behind that counts",
   await checkArchive(m, "run_events", inFolder(dir, m, "run_events"));
 });
 
+const seed = Number(process.env.MESHHOOK_TEST_SEED || Date.now() % 1000000);
+function random() { // xorshift, seeded
+  let x = seed * 2654435761 || 1;
+  return () => {
+    x ^= x << 13; x ^= x >>> 17; x ^= x << 5;
+    return (x >>> 0) / 4294967296;
+  };
+}
+
+test(`killed, and its connection cut, at any moment, again and again (seed ${seed})`, async () => {
+  const m = await month(14);
+  const dir = folder();
+  const r = random();
+  let kills = 0;
+  for (; kills < 12 && await m.there(); kills++) {
+    const mon = monitor({ MESHHOOK_ARCHIVE: dir });
+    await until("it leads", () => mon.text.includes("monitor.leads"));
+    await sleep(r() * 250);
+    if (kills % 2) {
+      await sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'meshhook monitor'");
+      await sleep(r() * 700);
+    }
+    mon.child.kill("SIGKILL");
+    await mon.over;
+  }
+  assert.ok(kills > 3, `over after ${kills} kills: that proves little`);
+  const last = monitor({ MESHHOOK_ARCHIVE: dir });
+  await until("the month is gone", async () => !(await m.there()));
+  await last.end();
+  await checkFolder(dir, m);
+});
+
+test("a project purged meanwhile: its rows are not waited for", async () => {
+  const m = await month();
+  const dir = folder();
+  const first = monitor({ MESHHOOK_ARCHIVE: dir, MESHHOOK_TESTPOINT: "archive.recorded:2" });
+  await first.over;
+  const [gone] = await sql(`select distinct project_id as id from meshhook_engine.run_events_${m.name} order by 1 limit 1`);
+  await sql("insert into meshhook.projects (id, slug, name) values ($1, $2, 'x')", gone.id, `keep-gone-${process.pid}`);
+  await sql("select meshhook_engine.purge_project($1)", gone.id);
+  const second = monitor({ MESHHOOK_ARCHIVE: dir });
+  await until("the month is gone", async () => !(await m.there()));
+  await second.end();
+  await checkArchive(m, "run_events", inFolder(dir, m, "run_events"));
+});
+
 test("a folder that another monitor doesn't see: it begins anew", async () => {
   const m = await month();
   const first = monitor({ MESHHOOK_ARCHIVE: folder(), MESHHOOK_TESTPOINT: "archive.recorded:2" });
@@ -384,6 +430,9 @@ test("messages that were given up are sent again, in their order", async () => {
   status = 200;
   const queued = await meshhook("alert", "resend", "--channel", "keep");
   assert.deepEqual(queued.map((q) => q.outcome), ["queued", "queued", "queued"]);
+  const [id] = await sql("select id from meshhook.outbox where state <> 'dead' limit 1");
+  const refused = await promisify(execFile)(process.env.MESHHOOK_BIN, ["alert", "resend", String(id.id)], { env }).catch((e) => e);
+  assert.match(refused.stderr, /was not given up/);
   await until("they arrive", () => got.filter((g) => g.status === 200).length === 3);
   assert.deepEqual(got.slice(3).map((g) => g.id), first, "in another order, or under other ids");
   await mon.end();
