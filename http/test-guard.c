@@ -207,6 +207,28 @@ test_wrong_entries_are_named(void **state)
 	assert_non_null(strstr(err.text, "\"10.0.0.0/33\" is not a network"));
 }
 
+/* The host of a URL, on its port, and nothing beside it. */
+static void
+test_a_url(void **state)
+{
+	struct guard g;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(
+	    guard_init_url(&g, "http://127.0.0.1:8080/a?b=10.0.0.1", &err), 0);
+	assert_int_equal(check(&g, "127.0.0.1", "127.0.0.1", 8080, &err), 0);
+	assert_int_equal(check(&g, "127.0.0.1", "127.0.0.1", 8081, &err), -1);
+	assert_int_equal(check(&g, "10.0.0.1", "10.0.0.1", 8080, &err), -1);
+	guard_deinit(&g);
+	assert_int_equal(guard_init_url(&g, "https://api.internal", &err), 0);
+	assert_int_equal(check(&g, "api.internal", "10.0.0.1", 443, &err), 0);
+	guard_deinit(&g);
+	assert_int_equal(guard_init_url(&g, "api.internal", &err), -1);
+	assert_int_equal(guard_init_url(&g, "ftp://api.internal", &err), -1);
+	assert_int_equal(err.fault, FAULT_CONFIG);
+}
+
 int
 main(void)
 {
@@ -215,6 +237,7 @@ main(void)
 		cmocka_unit_test(test_embedded_addresses),
 		cmocka_unit_test(test_allow_list),
 		cmocka_unit_test(test_wrong_entries_are_named),
+		cmocka_unit_test(test_a_url),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
