@@ -103,9 +103,10 @@ is_drawn(const struct watch *w, struct watch_look look, int width, int height,
 }
 
 static void
-has(const struct watch *w, struct watch_look look, const char *text)
+has_from(
+    const struct watch *w, struct watch_look look, int width, const char *text)
 {
-	for (int width = 60; width <= 200; width += 7) {
+	for (; width <= 200; width += 7) {
 		char *got = drawn(w, look, width, 24);
 
 		assert_non_null(strstr(got, text));
@@ -150,6 +151,12 @@ test_frame(void **state)
 	    "\n"
 	    "q quits");
 	watch_deinit(&w);
+}
+
+static void
+has(const struct watch *w, struct watch_look look, const char *text)
+{
+	has_from(w, look, 60, text);
 }
 
 /* What doesn't fit is counted, on any screen; no line is ever too long. */
@@ -202,6 +209,12 @@ test_states(void **state)
 	has(&w, look, "measured 15 s ago, every 5 s");
 	look.now_ms += 1;
 	has(&w, look, "no monitor has measured for 15 s");
+	has(&w, look, "3 alerts firing");
+	look.now_ms = T0 + 13 * STEP;
+	add(&w, T0 + 13 * STEP, "",
+	    "{\"dead_letters\":2,\"log_lag_seconds\":7.25}");
+	has_from(&w, look, 66, "2 dead letters");
+	has_from(&w, look, 80, "logs lag 7.2 s");
 	has(&w, look, "3 alerts firing");
 	watch_deinit(&w);
 }

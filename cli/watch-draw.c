@@ -14,6 +14,8 @@ enum {
 	FIGURE = 24,      /* bytes of a figure */
 	TILE_LABEL = 11,
 	TILE_VALUE = 8,
+	ALERTS = 20,
+	LAG_S = 5, /* the objective of log delivery */
 };
 
 /* A line in the making; `at` counts columns. */
@@ -220,8 +222,8 @@ draw_age(struct line *l, const struct watch *w, const struct watch_look *look)
 		buf_init(&b);
 		buf_adds(&b, "the database is away: ");
 		out_escape(&b, str_of(look->problem));
-		if (b.len > (size_t)l->width - 20) /* alerts come behind it */
-			b.bytes[l->width - 20] = '\0';
+		if (b.len > (size_t)l->width)
+			b.bytes[l->width] = '\0';
 		put(l, COLOUR_RED, b.bytes);
 		buf_deinit(&b);
 		return;
@@ -249,18 +251,26 @@ draw_age(struct line *l, const struct watch *w, const struct watch_look *look)
 	put(l, COLOUR_DIM, text);
 }
 
+/* What is worth a word only when it isn't well. */
 static void
-draw_dead(struct line *l, const struct watch *w)
+draw_troubles(struct line *l, const struct watch *w)
 {
 	double dead = watch_now(w->series[0], WATCH_DEAD);
-	char text[FIGURE * 2], count[FIGURE];
+	double lag = watch_now(w->series[0], WATCH_LAG);
+	char text[FIGURE * 2], figure[FIGURE];
 
-	if (!(dead > 0))
-		return;
-	snprintf(text, sizeof(text), "%s dead letter%s",
-	    bounded_text(dead, count), dead > 1 ? "s" : "");
-	skip_to(l, l->at + 3);
-	put(l, COLOUR_YELLOW, text);
+	if (dead > 0) {
+		snprintf(text, sizeof(text), "%s dead letter%s",
+		    bounded_text(dead, figure), dead > 1 ? "s" : "");
+		skip_to(l, l->at + 2);
+		put(l, COLOUR_YELLOW, text);
+	}
+	if (lag >= LAG_S) {
+		snprintf(text, sizeof(text), "logs lag %s",
+		    seconds_text(lag, figure));
+		skip_to(l, l->at + 2);
+		put(l, COLOUR_YELLOW, text);
+	}
 }
 
 static void
@@ -275,8 +285,10 @@ draw_head(struct line *l, const struct watch *w, const struct watch_look *look)
 	put(l, COLOUR_DIM, look->where);
 	put_right(l, l->width, COLOUR_DIM, clock);
 	next(l);
+	l->width -= ALERTS; /* which are told in any case */
 	draw_age(l, w, look);
-	draw_dead(l, w);
+	draw_troubles(l, w);
+	l->width += ALERTS;
 	draw_alerts(l, w);
 	next(l);
 	next(l);

@@ -164,6 +164,7 @@ add_installation(struct watch *w, int64_t at_ms, const struct json *data)
 		{ WATCH_WAIT, "step_wait_seconds", "p95" },
 		{ WATCH_WORKERS, "workers_alive", "worker" },
 		{ WATCH_LOAD, "worker_load", NULL },
+		{ WATCH_LAG, "log_lag_seconds", NULL },
 	};
 	static const enum watch_value summed[] = { WATCH_BACKLOG, WATCH_RUNS,
 		WATCH_STEPS, WATCH_FAILURES };
@@ -331,6 +332,7 @@ series_json(struct arena *a, struct json *o, const struct watch_series *s)
 		[WATCH_WAIT] = "wait_p95_s",
 		[WATCH_WORKERS] = "workers",
 		[WATCH_LOAD] = "load",
+		[WATCH_LAG] = "log_lag_s",
 	};
 
 	for (int v = 0; v < N_WATCH_VALUES; v++)

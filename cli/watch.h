@@ -30,6 +30,7 @@ enum watch_value {
 	WATCH_WAIT,     /* 95th percentile, seconds */
 	WATCH_WORKERS,
 	WATCH_LOAD, /* messages that they hold */
+	WATCH_LAG,  /* of live logs, seconds */
 	N_WATCH_VALUES,
 };
 

@@ -181,7 +181,8 @@ create function meshhook_engine.check_live(out ok boolean, out detail text)
 language plpgsql stable security definer set search_path = '' as $$
 declare
   part text := 'messages_' || to_char(now() at time zone 'UTC', 'YYYY_MM_DD');
-  failed bigint := (select coalesce(sum(value), 0) from meshhook.counters where metric = 'broadcast.failed');
+  failed bigint := (select coalesce(sum(value), 0) from meshhook.counters
+    where metric = 'broadcast.failed' and project_id <> '00000000-0000-0000-0000-000000000000');
 begin
   ok := exists (select from pg_policy where polrelid = to_regclass('realtime.messages')
       and polname = 'meshhook_members_listen')

@@ -185,27 +185,41 @@ $$;
 comment on function meshhook_engine.probe_queue is
   'The queue''s own metrics: lengths exact up to 10,000, ages in seconds.';
 
--- What counters come to, as metrics.
+-- What counters come to, as metrics. One that nothing happened to yet is 0: an increase can be told
+-- only from a value before.
 create function meshhook_engine.counter_metrics(p_projects uuid[])
 returns table (metric text, project uuid, label text, label_value text, value float8)
 language sql stable set search_path = '' as $$
-  with c as materialized (
-    select c.project_id, c.metric, c.value from meshhook.counters c where c.project_id = any (p_projects))
-  select m.metric, c.project_id, null, null, sum(c.value)::float8
-    from c join (values ('arrivals_total', 'run.started'), ('steps_total', 'step.succeeded'),
-        ('steps_total', 'step.failed'), ('step_failures_total', 'step.failed'),
-        ('runs_failed_total', 'run.failed'), ('runs_abandoned_total', 'run.abandoned'),
-        ('log_lines_total', 'log.lines'), ('broadcasts_total', 'broadcast.sent'),
-        ('broadcast_failures_total', 'broadcast.failed')) m(metric, counter) on m.counter = c.metric
-   group by 1, 2
-  union all
-  -- a timer is set for a delay, which says step.waiting, or for a retry
-  select 'retries_total', c.project_id, null, null,
-         greatest(sum(case c.metric when 'timer.set' then c.value else -c.value end), 0)::float8
-    from c where c.metric in ('timer.set', 'step.waiting') group by 2
-  union all
-  select 'runs_ended_total', c.project_id, 'status', substr(c.metric, 5), c.value::float8
-    from c where c.metric in ('run.succeeded', 'run.failed', 'run.cancelled')
+  select v.metric, s.project, v.label, v.label_value, v.value::float8
+    from (select p.id,
+                 coalesce(sum(c.value) filter (where c.metric = 'run.started'), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'run.succeeded'), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'run.failed'), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'run.cancelled'), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'run.abandoned'), 0),
+                 coalesce(sum(c.value) filter (where c.metric in ('step.succeeded', 'step.failed')), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'step.failed'), 0),
+                 -- a timer is set for a delay, which says step.waiting, or for a retry
+                 coalesce(sum(c.value) filter (where c.metric = 'timer.set'), 0)
+                   - coalesce(sum(c.value) filter (where c.metric = 'step.waiting'), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'log.lines'), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'broadcast.sent'), 0),
+                 coalesce(sum(c.value) filter (where c.metric = 'broadcast.failed'), 0)
+            from unnest(p_projects) p(id) left join meshhook.counters c on c.project_id = p.id group by p.id)
+         s(project, started, succeeded, failed, cancelled, abandoned, steps, step_failures, retries, lines, sent, refused),
+         lateral (values
+           ('arrivals_total', null, null, s.started),
+           ('runs_ended_total', 'status', 'succeeded', s.succeeded),
+           ('runs_ended_total', 'status', 'failed', s.failed),
+           ('runs_ended_total', 'status', 'cancelled', s.cancelled),
+           ('runs_failed_total', null, null, s.failed),
+           ('runs_abandoned_total', null, null, s.abandoned),
+           ('steps_total', null, null, s.steps),
+           ('step_failures_total', null, null, s.step_failures),
+           ('retries_total', null, null, greatest(s.retries, 0)),
+           ('log_lines_total', null, null, s.lines),
+           ('broadcasts_total', null, null, s.sent),
+           ('broadcast_failures_total', null, null, s.refused)) v(metric, label, label_value, value)
 $$;
 comment on function meshhook_engine.counter_metrics is
   'The counts of these projects as metrics; the id of zeros is all projects, those that are gone too.';
@@ -230,7 +244,8 @@ language sql stable set search_path = '' as $$
   select 'queue_length', a.project_id, null, null, greatest(sum(a.queued), 0)::float8
     from meshhook_engine.admission a join busy using (project_id) group by a.project_id
   union all
-  select 'queue_backlog', c.project_id, null, null, greatest(c.value, 0) from c where c.metric = 'backlog'
+  select 'queue_backlog', c.project_id, null, null,
+         greatest(coalesce(sum(c.value) filter (where c.metric = 'backlog'), 0), 0)::float8 from c group by c.project_id
   union all
   select 'oldest_age', w.project_id, 'queue', 'backlog',
          greatest(extract(epoch from p_now - w.at), 0) from waiting w

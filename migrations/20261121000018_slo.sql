@@ -127,13 +127,21 @@ language sql stable security definer set search_path = '' as $$
     select 'queue_metrics_age_seconds', null, null,
            extract(epoch from clock_timestamp() - n.at)::float8 from newest n
     union all
-    select m.metric, null, m.label_value, m.value from measured m where m.project_id is null
+    select m.metric, null, m.label_value, m.value from measured m
+     where m.project_id is null and m.metric <> 'database_bytes'
     union all
     select m.metric, p.slug, m.label_value, m.value
       from measured m join meshhook.projects p on p.id = m.project_id where p_by_project
     union all
+    -- measured in the first seconds of a minute
+    select 'database_bytes', null, null, b.value
+      from newest n, lateral (
+        select (m.data ->> 'database_bytes')::float8 as value from meshhook.queue_metrics m
+         where m.at > n.at - interval '70 seconds' and m.project_id is null and m.data ? 'database_bytes'
+         order by m.at desc limit 1) b
+    union all
     -- or of all projects together: the worst of times, the sum of the rest, ...
-    select m.metric, null, m.label_value,
+    select m.metric, null, case when m.metric <> 'delivery_failing' then m.label_value end, -- a tenant's word
            case when m.metric ~ '^oldest_|_seconds$' then max(m.value) else sum(m.value) end
       from measured m
      where not p_by_project and m.project_id is not null and m.metric not like '%\_total'

@@ -37,6 +37,11 @@ select is((select value from meshhook.counters, g where project_id = everybody a
 delete from meshhook.counters where project_id = pg_temp.project('test-beta');
 select is((select value from meshhook_engine.counter_metrics(array[(select everybody from g)]) where metric = 'steps_total'),
   20::float8, 'and don''t fall with a project');
+select is((select string_agg(concat_ws(' ', metric, label_value, value), ', ' order by metric, label_value)
+  from meshhook_engine.counter_metrics(array[pg_temp.project('test-beta')])),
+  'arrivals_total 0, broadcast_failures_total 0, broadcasts_total 0, log_lines_total 0, retries_total 0, runs_abandoned_total 0,'
+  ' runs_ended_total cancelled 0, runs_ended_total failed 0, runs_ended_total succeeded 0, runs_failed_total 0,'
+  ' step_failures_total 0, steps_total 0', 'what never happened happened 0 times: a first time can be told');
 select is((select count(*) from meshhook_engine.probe_projects(clock_timestamp()), g where project = everybody), 0::bigint,
   'they are no project''s');
 
@@ -100,18 +105,20 @@ delete from meshhook.queue_metrics;
 select is((select count(*) from meshhook_engine.scrape(false)), 0::bigint, 'nothing was ever measured');
 insert into meshhook.queue_metrics values
   (now() - interval '1 h', null, '{"queue_visible": 999}'),
+  (now() - interval '70 s', null, '{"database_bytes": 77}'),
   (now() - interval '10 s', null, '{"queue_visible": 3, "oldest_age": {"work": 1.5}, "step_wait_seconds": {"p95": 0.2}}'),
   (now() - interval '10 s', pg_temp.project('test-alpha'),
    '{"queue_backlog": 3, "oldest_age": {"backlog": 4}, "steps_total": 7, "step_wait_seconds": {"p95": 0.1}}'),
-  (now() - interval '10 s', pg_temp.project('test-beta'), '{"queue_backlog": 4, "oldest_age": {"backlog": 2}, "steps_total": 8}'),
+  (now() - interval '10 s', pg_temp.project('test-beta'), '{"queue_backlog": 4, "oldest_age": {"backlog": 2}, "steps_total": 8,
+   "delivery_failing": {"mine": 1, "ours": 1}}'),
   (now() - interval '20 s', pg_temp.project('test-beta'), '{"queue_backlog": 100}');
 create function pg_temp.scraped(by_project boolean) returns text language sql as
   $$select string_agg(concat_ws(' ', metric, project, label_value, value), ', ' order by metric, project nulls first, label_value nulls first)
       from meshhook_engine.scrape(by_project)
-     where metric in ('queue_visible', 'queue_backlog', 'oldest_age', 'steps_total', 'step_wait_seconds')$$;
-select is(pg_temp.scraped(false), 'oldest_age backlog 4, oldest_age work 1.5, queue_backlog 7, queue_visible 3,'
+     where metric in ('database_bytes', 'delivery_failing', 'queue_visible', 'queue_backlog', 'oldest_age', 'steps_total', 'step_wait_seconds')$$;
+select is(pg_temp.scraped(false), 'database_bytes 77, delivery_failing 2, oldest_age backlog 4, oldest_age work 1.5, queue_backlog 7, queue_visible 3,'
   ' step_wait_seconds p95 0.2, steps_total 20', 'the newest, of all projects together');
-select is(pg_temp.scraped(true), 'oldest_age work 1.5, oldest_age test-alpha backlog 4, oldest_age test-beta backlog 2,'
+select is(pg_temp.scraped(true), 'database_bytes 77, delivery_failing test-beta mine 1, delivery_failing test-beta ours 1, oldest_age work 1.5, oldest_age test-alpha backlog 4, oldest_age test-beta backlog 2,'
   ' queue_backlog test-alpha 3, queue_backlog test-beta 4, queue_visible 3, step_wait_seconds p95 0.2,'
   ' step_wait_seconds test-alpha p95 0.1, steps_total test-alpha 7, steps_total test-beta 8', 'or by project');
 select cmp_ok((select value from meshhook_engine.scrape(false) where metric = 'queue_metrics_age_seconds'), '>=', 10::float8,
