@@ -145,7 +145,7 @@ test("a month over its time is archived, dropped, and can be read back as it was
   assert.equal(shown.archives.filter((a) => a.name.endsWith(m.name) && a.state === "dropped").length, 3);
 });
 
-for (const point of ["archive.sliced:3", "archive.put", "archive.put:2", "archive.recorded", "archive.recorded:2", "archive.manifest:2"])
+for (const point of ["archive.sliced:3", "archive.put", "archive.recorded:2", "archive.manifest:2"])
   test(`the monitor killed at ${point}: the next one goes on, nothing twice, nothing dropped before`, async () => {
     const m = await month();
     const dir = folder();
@@ -188,7 +188,7 @@ test(`killed, and its connection cut, at any moment, again and again (seed ${see
   const dir = folder();
   const r = random();
   let kills = 0;
-  for (; kills < 12 && await m.there(); kills++) {
+  for (; kills < 8 && await m.there(); kills++) {
     const mon = monitor({ MESHHOOK_ARCHIVE: dir });
     await until("it leads", () => mon.text.includes("monitor.leads"));
     await sleep(r() * 250);
@@ -338,7 +338,7 @@ test("to Storage: refused, spoilt, and at last kept", async () => {
   assert.ok([...s.objects].every(([name, o]) => o.type === (name.endsWith(".json") ? "application/json" : "application/gzip")));
 });
 
-test("Storage that is down, with the monitor killed in between", async () => {
+test("to Storage, killed between an upload and its record", async () => {
   const m = await month();
   const s = await storage();
   const first = monitor({ ...s.env, MESHHOOK_TESTPOINT: "archive.put:2" });
