@@ -2,6 +2,7 @@
 // project's health, channels that fail, and failed runs of one workflow, whoever dies meanwhile.
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
+import crypto from "node:crypto";
 import { createServer } from "node:http";
 import { after, afterEach, before, test } from "node:test";
 import { createClient } from "@supabase/supabase-js";
