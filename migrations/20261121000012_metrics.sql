@@ -11,10 +11,13 @@ create table meshhook_engine.leader (
   singleton boolean primary key default true check (singleton),
   holder uuid,
   fence bigint not null default 0,
-  until timestamptz not null default '-infinity'
+  until timestamptz not null default '-infinity',
+  queue_floor timestamptz not null default '-infinity', -- where probe_queue() begins to look
+  timers_floor timestamptz not null default '-infinity',
+  full_at timestamptz not null default '-infinity'
 ) with (fillfactor = 10);
 insert into meshhook_engine.leader default values;
-comment on table meshhook_engine.leader is 'One row: which monitor leads, until when, and the number of its reign.';
+comment on table meshhook_engine.leader is 'One row: which monitor leads, until when, the number of its reign, and where it looks for what is ready.';
 
 create function meshhook_engine.lead(p_holder uuid, p_ttl interval) returns bigint
 language plpgsql security definer set search_path = '' as $$
@@ -157,31 +160,64 @@ comment on function meshhook_engine.roll_up_metrics(bigint) is
 
 -- A tick -------------------------------------------------------------------------------------
 
+-- These are written in PL/pgSQL because that keeps plans: to plan them anew each time takes several
+-- times as long as to carry them out.
+
 -- The first entry that is ready, in the order of a queue's lanes; its age is how long it has
--- been in the queue. The index is entered at the floor: before it lie only dead entries.
+-- been in the queue. While old snapshots are held, what is dead stays in the indexes: so they are
+-- entered at a floor, below which the last look found nothing alive (docs/decisions/0003). A full
+-- look, from the front and at all that is leased, is taken again after 500 times what it took, so
+-- on a healthy queue at each tick; in between, what is leased is what was admitted and isn't ready.
 create function meshhook_engine.probe_queue(p_now timestamptz)
 returns table (metric text, label text, label_value text, value float8)
-language sql stable set search_path = ''
+language plpgsql set search_path = ''
 set enable_seqscan = off as $$
-  with q as materialized (
-    select (select count(*) from (select from pgmq.q_mh_work w where w.vt <= p_now limit 10001) x) as visible,
-           (select count(*) from (select from pgmq.q_mh_work w where w.vt > p_now limit 10001) x) as flight,
-           (select count(*) from (select from pgmq.q_mh_dead limit 10001) x) as dead,
-           (select count(*) from (select from meshhook_engine.timers limit 10001) x) as delayed,
-           (select greatest(c.reltuples, 0)::bigint from pg_catalog.pg_class c
-             where c.oid = 'meshhook_engine.timers'::regclass) as timers_estimate,
-           (select extract(epoch from p_now - min(w.enqueued_at)) from (select w.enqueued_at
-              from pgmq.q_mh_work w where w.vt <= p_now order by w.vt limit 100) w) as work_age,
-           (select extract(epoch from p_now - t.due_at) from meshhook_engine.timers t
-             where t.due_at <= p_now order by t.due_at limit 1) as timer_age)
-  select m.* from q, lateral (values
-    ('queue_visible', null, null, q.visible::float8),
-    ('queue_in_flight', null, null, q.flight),
-    ('dead_letters', null, null, q.dead),
-    ('queue_delayed', null, null, case when q.delayed > 10000 then greatest(q.delayed, q.timers_estimate) else q.delayed end),
-    ('oldest_age', 'queue', 'work', coalesce(q.work_age, 0)),
-    ('oldest_age', 'queue', 'timers', coalesce(q.timer_age, 0))) m
-$$;
+declare
+  l meshhook_engine.leader;
+  v_begun timestamptz := clock_timestamp();
+  v_full boolean;
+  v_first timestamptz; v_due timestamptz;
+  v_age float8; v_visible bigint := 0; v_flight bigint; v_dead bigint; v_delayed bigint := 0;
+begin
+  select * into l from meshhook_engine.leader;
+  v_full := l.full_at not between v_begun and v_begun + interval '5 minutes' or l.queue_floor > p_now;
+  if v_full then
+    l.queue_floor := '-infinity';
+    l.timers_floor := '-infinity';
+  end if;
+  select min(w.vt), extract(epoch from p_now - min(w.enqueued_at)) into v_first, v_age
+    from (select q.vt, q.enqueued_at from pgmq.q_mh_work q where q.vt >= l.queue_floor and q.vt <= p_now
+           order by q.vt limit 100) w;
+  if v_first is not null then
+    select count(*) into v_visible from (
+      select from pgmq.q_mh_work w where w.vt >= v_first and w.vt <= p_now limit 10001) x;
+  end if;
+  if v_full then
+    select count(*) into v_flight from (select from pgmq.q_mh_work w where w.vt > p_now limit 10001) x;
+  else
+    select greatest(sum(a.queued) - v_visible, 0) into v_flight from meshhook_engine.admission a;
+  end if;
+  select count(*) into v_dead from (select from pgmq.q_mh_dead limit 10001) x;
+  select t.due_at into v_due from meshhook_engine.timers t where t.due_at >= l.timers_floor order by t.due_at limit 1;
+  if v_due is not null then
+    select count(*) into v_delayed from (select from meshhook_engine.timers t where t.due_at >= v_due limit 10001) x;
+  end if;
+  if v_delayed > 10000 then
+    select greatest(c.reltuples::bigint, v_delayed) into v_delayed from pg_catalog.pg_class c
+      where c.oid = 'meshhook_engine.timers'::regclass;
+  end if;
+  update meshhook_engine.leader set queue_floor = coalesce(v_first, p_now) - interval '100 ms',
+    timers_floor = least(v_due, p_now) - interval '100 ms',
+    full_at = case when v_full then clock_timestamp()
+      + least(500 * (clock_timestamp() - v_begun), interval '5 minutes') else l.full_at end;
+  return query select m.* from (values
+    ('queue_visible', null, null, v_visible::float8),
+    ('queue_in_flight', null, null, v_flight::float8),
+    ('dead_letters', null, null, v_dead::float8),
+    ('queue_delayed', null, null, v_delayed::float8),
+    ('oldest_age', 'queue', 'work', coalesce(v_age, 0)),
+    ('oldest_age', 'queue', 'timers', greatest(coalesce(extract(epoch from p_now - v_due), 0), 0)::float8)) m;
+end $$;
 comment on function meshhook_engine.probe_queue is
   'The queue''s own metrics: lengths exact up to 10,000, ages in seconds.';
 
@@ -189,38 +225,41 @@ comment on function meshhook_engine.probe_queue is
 -- only from a value before.
 create function meshhook_engine.counter_metrics(p_projects uuid[])
 returns table (metric text, project uuid, label text, label_value text, value float8)
-language sql stable set search_path = '' as $$
-  select v.metric, s.project, v.label, v.label_value, v.value::float8
-    from (select p.id,
-                 coalesce(sum(c.value) filter (where c.metric = 'run.started'), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'run.succeeded'), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'run.failed'), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'run.cancelled'), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'run.abandoned'), 0),
-                 coalesce(sum(c.value) filter (where c.metric in ('step.succeeded', 'step.failed')), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'step.failed'), 0),
-                 -- a timer is set for a delay, which says step.waiting, or for a retry
-                 coalesce(sum(c.value) filter (where c.metric = 'timer.set'), 0)
-                   - coalesce(sum(c.value) filter (where c.metric = 'step.waiting'), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'log.lines'), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'broadcast.sent'), 0),
-                 coalesce(sum(c.value) filter (where c.metric = 'broadcast.failed'), 0)
-            from unnest(p_projects) p(id) left join meshhook.counters c on c.project_id = p.id group by p.id)
-         s(project, started, succeeded, failed, cancelled, abandoned, steps, step_failures, retries, lines, sent, refused),
-         lateral (values
-           ('arrivals_total', null, null, s.started),
-           ('runs_ended_total', 'status', 'succeeded', s.succeeded),
-           ('runs_ended_total', 'status', 'failed', s.failed),
-           ('runs_ended_total', 'status', 'cancelled', s.cancelled),
-           ('runs_failed_total', null, null, s.failed),
-           ('runs_abandoned_total', null, null, s.abandoned),
-           ('steps_total', null, null, s.steps),
-           ('step_failures_total', null, null, s.step_failures),
-           ('retries_total', null, null, greatest(s.retries, 0)),
-           ('log_lines_total', null, null, s.lines),
-           ('broadcasts_total', null, null, s.sent),
-           ('broadcast_failures_total', null, null, s.refused)) v(metric, label, label_value, value)
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    select v.metric, s.project, v.label, v.label_value, v.value::float8
+      from (select p.id,
+                   coalesce(sum(c.value) filter (where c.metric = 'run.started'), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'run.succeeded'), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'run.failed'), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'run.cancelled'), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'run.abandoned'), 0),
+                   coalesce(sum(c.value) filter (where c.metric in ('step.succeeded', 'step.failed')), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'step.failed'), 0),
+                   -- a timer is set for a delay, which says step.waiting, or for a retry
+                   coalesce(sum(c.value) filter (where c.metric = 'timer.set'), 0)
+                     - coalesce(sum(c.value) filter (where c.metric = 'step.waiting'), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'log.lines'), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'broadcast.sent'), 0),
+                   coalesce(sum(c.value) filter (where c.metric = 'broadcast.failed'), 0)
+              from unnest(p_projects) p(id) left join meshhook.counters c on c.project_id = p.id group by p.id)
+           s(project, started, succeeded, failed, cancelled, abandoned, steps, step_failures, retries, lines, sent, refused),
+           lateral (values
+             ('arrivals_total', null, null, s.started),
+             ('runs_ended_total', 'status', 'succeeded', s.succeeded),
+             ('runs_ended_total', 'status', 'failed', s.failed),
+             ('runs_ended_total', 'status', 'cancelled', s.cancelled),
+             ('runs_failed_total', null, null, s.failed),
+             ('runs_abandoned_total', null, null, s.abandoned),
+             ('steps_total', null, null, s.steps),
+             ('step_failures_total', null, null, s.step_failures),
+             ('retries_total', null, null, greatest(s.retries, 0)),
+             ('log_lines_total', null, null, s.lines),
+             ('broadcasts_total', null, null, s.sent),
+             ('broadcast_failures_total', null, null, s.refused)) v(metric, label, label_value, value);
+end $$;
 comment on function meshhook_engine.counter_metrics is
   'The counts of these projects as metrics; the id of zeros is all projects, those that are gone too.';
 
@@ -228,110 +267,119 @@ comment on function meshhook_engine.counter_metrics is
 -- hour, nothing of which waits, are left out, and beyond 500 the quietest.
 create function meshhook_engine.probe_projects(p_now timestamptz)
 returns table (metric text, project uuid, label text, label_value text, value float8)
-language sql stable set search_path = '' as $$
-  with busy as materialized (
-    select c.project_id from meshhook.counters c
-     where c.project_id <> '00000000-0000-0000-0000-000000000000' group by c.project_id
-    having max(c.updated_at) > p_now - interval '1 hour'
-        or sum(c.value) filter (where c.metric = 'backlog') > 0
-     order by max(c.updated_at) desc limit 500),
-  c as materialized (
-    select c.project_id, c.metric, c.value from meshhook.counters c join busy using (project_id)),
-  waiting as materialized (
-    select b.project_id, f.at from busy b, lateral (
-      select x.at from meshhook_engine.backlog x where x.project_id = b.project_id
-       order by x.priority, x.id limit 1) f)
-  select 'queue_length', a.project_id, null, null, greatest(sum(a.queued), 0)::float8
-    from meshhook_engine.admission a join busy using (project_id) group by a.project_id
-  union all
-  select 'queue_backlog', c.project_id, null, null,
-         greatest(coalesce(sum(c.value) filter (where c.metric = 'backlog'), 0), 0)::float8 from c group by c.project_id
-  union all
-  select 'oldest_age', w.project_id, 'queue', 'backlog',
-         greatest(extract(epoch from p_now - w.at), 0) from waiting w
-  union all
-  select m.* from meshhook_engine.counter_metrics(array(select b.project_id from busy b)) m
-  union all
-  select 'runs_running', c.project_id, null, null,
-         greatest(sum(case when c.metric in ('run.started', 'run.mended') then c.value else -c.value end), 0)::float8
-    from c where c.metric in ('run.started', 'run.mended', 'run.succeeded', 'run.failed', 'run.cancelled') group by 2
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    with busy as materialized (
+      select c.project_id from meshhook.counters c
+       where c.project_id <> '00000000-0000-0000-0000-000000000000' group by c.project_id
+      having max(c.updated_at) > p_now - interval '1 hour'
+          or sum(c.value) filter (where c.metric = 'backlog') > 0
+       order by max(c.updated_at) desc limit 500),
+    c as materialized (
+      select c.project_id, c.metric, c.value from meshhook.counters c join busy using (project_id)),
+    waiting as materialized (
+      select b.project_id, f.at from busy b, lateral (
+        select x.at from meshhook_engine.backlog x where x.project_id = b.project_id
+         order by x.priority, x.id limit 1) f)
+    select 'queue_length', a.project_id, null, null, greatest(sum(a.queued), 0)::float8
+      from meshhook_engine.admission a join busy using (project_id) group by a.project_id
+    union all
+    select 'queue_backlog', c.project_id, null, null,
+           greatest(coalesce(sum(c.value) filter (where c.metric = 'backlog'), 0), 0)::float8 from c group by c.project_id
+    union all
+    select 'oldest_age', w.project_id, 'queue', 'backlog',
+           greatest(extract(epoch from p_now - w.at), 0) from waiting w
+    union all
+    select m.* from meshhook_engine.counter_metrics(array(select b.project_id from busy b)) m
+    union all
+    select 'runs_running', c.project_id, null, null,
+           greatest(sum(case when c.metric in ('run.started', 'run.mended') then c.value else -c.value end), 0)::float8
+      from c where c.metric in ('run.started', 'run.mended', 'run.succeeded', 'run.failed', 'run.cancelled') group by 2;
+end $$;
 comment on function meshhook_engine.probe_projects is
   'Metrics by project, from counters and the first entry of its backlog. At most 500 projects, those with the newest news.';
 
 -- Who keeps the database from removing what is dead, and by how much.
 create function meshhook_engine.xmin_holders()
 returns table (kind text, name text, age bigint, seconds float8, detail text)
-language sql stable set search_path = '' as $$
-  select x.* from (
-    select 'session', a.pid::text, age(coalesce(a.backend_xmin, a.backend_xid))::bigint,
-           extract(epoch from clock_timestamp() - a.xact_start)::float8,
-           concat_ws(' ', a.usename, nullif(a.application_name, ''), a.state)
-      from pg_catalog.pg_stat_activity a
-     where (a.backend_xmin is not null or a.backend_xid is not null)
-       and a.xact_start < clock_timestamp() - interval '5 seconds' and a.pid <> pg_backend_pid()
-    union all
-    select 'slot', s.slot_name::text, greatest(age(s.xmin), age(s.catalog_xmin))::bigint, null,
-           case when s.active then 'active' else 'nobody reads it' end
-             || ', keeps ' || pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn))
-      from pg_catalog.pg_replication_slots s
-     where s.xmin is not null or s.catalog_xmin is not null or s.restart_lsn is not null
-    union all
-    select 'prepared', p.gid, age(p.transaction)::bigint,
-           extract(epoch from clock_timestamp() - p.prepared)::float8, p.owner::text
-      from pg_catalog.pg_prepared_xacts p) x(kind, name, age, seconds, detail)
-   order by x.age desc nulls last limit 10
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    select x.* from (
+      select 'session', a.pid::text, age(coalesce(a.backend_xmin, a.backend_xid))::bigint,
+             extract(epoch from clock_timestamp() - a.xact_start)::float8,
+             concat_ws(' ', a.usename, nullif(a.application_name, ''), a.state)
+        from pg_catalog.pg_stat_activity a
+       where (a.backend_xmin is not null or a.backend_xid is not null)
+         and a.xact_start < clock_timestamp() - interval '5 seconds' and a.pid <> pg_backend_pid()
+      union all
+      select 'slot', s.slot_name::text, greatest(age(s.xmin), age(s.catalog_xmin))::bigint, null,
+             case when s.active then 'active' else 'nobody reads it' end
+               || ', keeps ' || pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn))
+        from pg_catalog.pg_replication_slots s
+       where s.xmin is not null or s.catalog_xmin is not null or s.restart_lsn is not null
+      union all
+      select 'prepared', p.gid, age(p.transaction)::bigint,
+             extract(epoch from clock_timestamp() - p.prepared)::float8, p.owner::text
+        from pg_catalog.pg_prepared_xacts p) x(kind, name, age, seconds, detail)
+     order by x.age desc nulls last limit 10;
+end $$;
 comment on function meshhook_engine.xmin_holders is
   'What holds the oldest snapshots: sessions by pid, replication slots by name, prepared transactions by gid; age in transactions.';
 
 create function meshhook_engine.probe_database(p_now timestamptz)
 returns table (metric text, label text, label_value text, value float8)
-language sql stable set search_path = '' as $$
-  with held as materialized (select * from meshhook_engine.xmin_holders()),
-  hot(name) as (values ('pgmq.q_mh_work'), ('pgmq.q_mh_dead'), ('meshhook.runs'), ('meshhook.steps'),
-    ('meshhook_engine.timers'), ('meshhook_engine.backlog'), ('meshhook_engine.counter_deltas'))
-  select 'xmin_age_seconds', h.kind, h.name, h.seconds from held h where h.seconds is not null
-  union all
-  select 'xmin_age', h.kind, h.name, h.age::float8 from held h
-  union all
-  select 'slot_idle', 'slot', h.name, 1 from held h where h.kind = 'slot' and h.detail not like 'active%'
-  union all
-  select x.metric, 'table', h.name, x.value
-    from hot h, lateral (select pg_stat_get_dead_tuples(h.name::regclass)::float8,
-                                pg_table_size(h.name::regclass)::float8) s(dead, bytes),
-         lateral (values ('dead_tuples', s.dead), ('table_bytes', s.bytes)) x(metric, value)
-  union all
-  select 'database_bytes', null, null, pg_catalog.pg_database_size(current_database())::float8
-   where extract(second from p_now) < 10 -- it asks the file system about every file
-  union all
-  select 'wal_bytes_total', null, null, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8
-  union all
-  select 'pg_connections', null, null, count(*)::float8 from pg_catalog.pg_stat_activity
-   where backend_type = 'client backend'
-  union all
-  select 'pg_connections_used', null, null, count(*)::float8 / current_setting('max_connections')::int
-    from pg_catalog.pg_stat_activity where backend_type = 'client backend'
-  union all
-  select 'notify_queue', null, null, pg_catalog.pg_notification_queue_usage()
-  union all
-  select 'workers_alive', 'kind', k.kind, count(w.id)::float8
-    from (values ('worker'), ('gateway'), ('monitor')) k(kind)
-    left join meshhook.workers w on w.kind = k.kind and w.seen_at > p_now - interval '40 seconds'
-   group by k.kind
-  union all
-  select 'worker_load', null, null, coalesce(sum((w.info ->> 'held')::float8), 0)
-    from meshhook.workers w where w.kind = 'worker' and w.seen_at > p_now - interval '40 seconds'
-  union all
-  select 'sse_connections', null, null, coalesce(sum((w.info ->> 'streams')::float8), 0)
-    from meshhook.workers w where w.kind = 'gateway' and w.seen_at > p_now - interval '40 seconds'
-  union all
-  select 'partitions_ahead', 'table', p.name, (count(*) filter (
-           where to_date(right(c.relname, 7), 'YYYY_MM') > p_now at time zone 'UTC'))::float8
-    from (values ('run_events'), ('logs')) p(name)
-    join pg_catalog.pg_inherits i on i.inhparent = ('meshhook.' || p.name)::regclass
-    join pg_catalog.pg_class c on c.oid = i.inhrelid group by p.name
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    with held as materialized (select * from meshhook_engine.xmin_holders()),
+    hot(name) as (values ('pgmq.q_mh_work'), ('pgmq.q_mh_dead'), ('meshhook.runs'), ('meshhook.steps'),
+      ('meshhook_engine.timers'), ('meshhook_engine.backlog'), ('meshhook_engine.counter_deltas'))
+    select 'xmin_age_seconds', h.kind, h.name, h.seconds from held h where h.seconds is not null
+    union all
+    select 'xmin_age', h.kind, h.name, h.age::float8 from held h
+    union all
+    select 'slot_idle', 'slot', h.name, 1 from held h where h.kind = 'slot' and h.detail not like 'active%'
+    union all
+    select x.metric, 'table', h.name, x.value
+      from hot h, lateral (select pg_stat_get_dead_tuples(h.name::regclass)::float8,
+                                  pg_table_size(h.name::regclass)::float8) s(dead, bytes),
+           lateral (values ('dead_tuples', s.dead), ('table_bytes', s.bytes)) x(metric, value)
+    union all
+    select 'database_bytes', null, null, pg_catalog.pg_database_size(current_database())::float8
+     where extract(second from p_now) < 10 -- it asks the file system about every file
+    union all
+    select 'wal_bytes_total', null, null, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8
+    union all
+    select 'pg_connections', null, null, count(*)::float8 from pg_catalog.pg_stat_activity
+     where backend_type = 'client backend'
+    union all
+    select 'pg_connections_used', null, null, count(*)::float8 / current_setting('max_connections')::int
+      from pg_catalog.pg_stat_activity where backend_type = 'client backend'
+    union all
+    select 'notify_queue', null, null, pg_catalog.pg_notification_queue_usage()
+    union all
+    select 'workers_alive', 'kind', k.kind, count(w.id)::float8
+      from (values ('worker'), ('gateway'), ('monitor')) k(kind)
+      left join meshhook.workers w on w.kind = k.kind and w.seen_at > p_now - interval '40 seconds'
+     group by k.kind
+    union all
+    select 'worker_load', null, null, coalesce(sum((w.info ->> 'held')::float8), 0)
+      from meshhook.workers w where w.kind = 'worker' and w.seen_at > p_now - interval '40 seconds'
+    union all
+    select 'sse_connections', null, null, coalesce(sum((w.info ->> 'streams')::float8), 0)
+      from meshhook.workers w where w.kind = 'gateway' and w.seen_at > p_now - interval '40 seconds'
+    union all
+    select 'partitions_ahead', 'table', p.name, (count(*) filter (
+             where to_date(right(c.relname, 7), 'YYYY_MM') > p_now at time zone 'UTC'))::float8
+      from (values ('run_events'), ('logs')) p(name)
+      join pg_catalog.pg_inherits i on i.inhparent = ('meshhook.' || p.name)::regclass
+      join pg_catalog.pg_class c on c.oid = i.inhrelid group by p.name;
+end $$;
 comment on function meshhook_engine.probe_database is
   'What the database itself and the processes say: holders of old snapshots, dead rows, sizes in bytes, WAL, connections, heartbeats, partitions ahead.';
 
@@ -398,17 +446,20 @@ comment on function meshhook_engine.tick(uuid, interval, float8, uuid[]) is
 create function meshhook_engine.metric_history(p_metrics text[], p_since timestamptz[], p_from timestamptz,
   p_to timestamptz)
 returns table (at timestamptz, metric text, project uuid, label_value text, value float8)
-language sql stable security definer set search_path = '' as $$
-  select m.at, w.metric, m.project_id, l.key, l.value::float8
-    from meshhook.queue_metrics m
-    join unnest(p_metrics, p_since) w(metric, since) on m.at >= w.since and m.data ? w.metric,
-    lateral (
-      select null::text as key, m.data -> w.metric as value where jsonb_typeof(m.data -> w.metric) = 'number'
-      union all
-      select e.key, e.value from jsonb_each(case when jsonb_typeof(m.data -> w.metric) = 'object'
-        then m.data -> w.metric else '{}' end) e) l
-   where m.at >= p_from and m.at < p_to
-   order by m.at
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    select m.at, w.metric, m.project_id, l.key, l.value::float8
+      from meshhook.queue_metrics m
+      join unnest(p_metrics, p_since) w(metric, since) on m.at >= w.since and m.data ? w.metric,
+      lateral (
+        select null::text as key, m.data -> w.metric as value where jsonb_typeof(m.data -> w.metric) = 'number'
+        union all
+        select e.key, e.value from jsonb_each(case when jsonb_typeof(m.data -> w.metric) = 'object'
+          then m.data -> w.metric else '{}' end) e) l
+     where m.at >= p_from and m.at < p_to
+     order by m.at;
+end $$;
 comment on function meshhook_engine.metric_history is
   'Values of metrics in queue_metrics with p_from <= at < p_to, each since its own p_since, in the order of time.';

@@ -88,28 +88,31 @@ comment on function meshhook_engine.fold_histograms() is
 -- quietest have none of their own.
 create function meshhook_engine.probe_histograms(p_now timestamptz)
 returns table (metric text, project uuid, label text, label_value text, value float8)
-language sql stable set search_path = '' as $$
-  with seen as materialized (
-    select h.project_id, c.cell, sum(c.n)::float8 as n
-      from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
-     where h.slot >= meshhook_engine.histogram_edge(p_now) group by 1, 2),
-  cells as (
-    select null::uuid as project, s.cell, sum(s.n) as n from seen s group by 2
-    union all
-    select s.project_id, s.cell, s.n from seen s
-     where s.project_id in (select x.project_id from seen x group by 1 order by sum(x.n) desc limit 500)),
-  ranked as (
-    select c.project, c.cell / 512 as metric, c.cell % 512 as bucket, sum(c.n) over (w order by c.cell) as upto,
-           sum(c.n) over w as total
-      from cells c window w as (partition by c.project, c.cell / 512)),
-  found as (
-    select r.metric, r.project, min(r.bucket) filter (where r.upto >= 0.50 * r.total) as p50,
-           min(r.bucket) filter (where r.upto >= 0.95 * r.total) as p95,
-           min(r.bucket) filter (where r.upto >= 0.99 * r.total) as p99
-      from ranked r group by 1, 2)
-  select meshhook_engine.cell_metric(f.metric * 512), f.project, 'q', q.name, meshhook_engine.bucket_middle(q.bucket)
-    from found f, lateral (values ('p50', f.p50), ('p95', f.p95), ('p99', f.p99)) q(name, bucket)
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    with seen as materialized (
+      select h.project_id, c.cell, sum(c.n)::float8 as n
+        from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
+       where h.slot >= meshhook_engine.histogram_edge(p_now) group by 1, 2),
+    cells as (
+      select null::uuid as project, s.cell, sum(s.n) as n from seen s group by 2
+      union all
+      select s.project_id, s.cell, s.n from seen s
+       where s.project_id in (select x.project_id from seen x group by 1 order by sum(x.n) desc limit 500)),
+    ranked as (
+      select c.project, c.cell / 512 as metric, c.cell % 512 as bucket, sum(c.n) over (w order by c.cell) as upto,
+             sum(c.n) over w as total
+        from cells c window w as (partition by c.project, c.cell / 512)),
+    found as (
+      select r.metric, r.project, min(r.bucket) filter (where r.upto >= 0.50 * r.total) as p50,
+             min(r.bucket) filter (where r.upto >= 0.95 * r.total) as p95,
+             min(r.bucket) filter (where r.upto >= 0.99 * r.total) as p99
+        from ranked r group by 1, 2)
+    select meshhook_engine.cell_metric(f.metric * 512), f.project, 'q', q.name, meshhook_engine.bucket_middle(q.bucket)
+      from found f, lateral (values ('p50', f.p50), ('p95', f.p95), ('p99', f.p99)) q(name, bucket);
+end $$;
 comment on function meshhook_engine.probe_histograms is
   'Percentiles (p50, p95, p99) of what steps waited and took in the last half minute to minute, in seconds, within a sixteenth: by project (500 at most, the busiest), and of all. No rows where nothing was recorded.';
 

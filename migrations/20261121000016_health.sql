@@ -87,15 +87,18 @@ create index outbox_dead on meshhook.outbox (channel_id, ended_at) where state =
 
 create function meshhook_engine.probe_delivery(p_now timestamptz, p_broken uuid[])
 returns table (metric text, project uuid, label text, label_value text, value float8)
-language sql stable set search_path = '' as $$
-  select 'delivery_failing', c.project_id, 'channel', c.name, greatest(
-      (c.id = any (p_broken))::int,
-      (select count(*) from (select from meshhook.outbox o where o.channel_id = c.id
-          and o.state in ('queued', 'sending') and o.created_at < p_now - interval '5 minutes' limit 1000) x)
-      + (select count(*) from (select from meshhook.outbox o where o.channel_id = c.id and o.state = 'dead'
-          and o.ended_at > p_now - interval '1 hour' and o.kind <> 'test' limit 1000) x))::float8
-    from meshhook.alert_channels c where c.enabled
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    select 'delivery_failing', c.project_id, 'channel', c.name, greatest(
+        (c.id = any (p_broken))::int,
+        (select count(*) from (select from meshhook.outbox o where o.channel_id = c.id
+            and o.state in ('queued', 'sending') and o.created_at < p_now - interval '5 minutes' limit 1000) x)
+        + (select count(*) from (select from meshhook.outbox o where o.channel_id = c.id and o.state = 'dead'
+            and o.ended_at > p_now - interval '1 hour' and o.kind <> 'test' limit 1000) x))::float8
+      from meshhook.alert_channels c where c.enabled;
+end $$;
 comment on function meshhook_engine.probe_delivery is
   'By channel: messages undelivered for over 5 minutes, and those given up within an hour (tests aside); at least 1 for those in p_broken, which are left alone after failures in a row.';
 

@@ -68,15 +68,18 @@ comment on function meshhook_engine.set_retention(int, boolean) is
   'For how many months the record is kept (0: for ever), and whether it must be archived before it is dropped; null: as it was.';
 
 create function meshhook_engine.expired_months() returns setof date
-language sql stable security definer set search_path = '' as $$
-  select distinct m.month from (
-      select to_date(right(c.relname, 7), 'YYYY_MM') as month
-        from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
-       where i.inhparent in ('meshhook.run_events'::regclass, 'meshhook.logs'::regclass)) m,
-    meshhook_engine.retention r
-   where m.month < date_trunc('month', now() at time zone 'UTC') - r.months * interval '1 month'
-   order by 1
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    select distinct m.month from (
+        select to_date(right(c.relname, 7), 'YYYY_MM') as month
+          from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+         where i.inhparent in ('meshhook.run_events'::regclass, 'meshhook.logs'::regclass)) m,
+      meshhook_engine.retention r
+     where m.month < date_trunc('month', now() at time zone 'UTC') - r.months * interval '1 month'
+     order by 1;
+end $$;
 comment on function meshhook_engine.expired_months() is
   'Months (UTC) with partitions that are over their time, the oldest first; none while everything is kept.';
 
@@ -572,16 +575,19 @@ comment on function meshhook_engine.upkeep(bigint, text, int) is
 
 create function meshhook_engine.probe_keep()
 returns table (metric text, label text, label_value text, value float8)
-language sql stable set search_path = '' as $$
-  select k.metric, nullif(k.label, ''), nullif(k.label_value, ''), k.value::float8 from meshhook_engine.kept k
-  union all
-  select 'archive_failing', 'table', a.name, 1 from meshhook_engine.archives a
-   where a.dropped_at is null and a.problem is not null
-  union all
-  select 'upkeep_failing', 'chore', c.name, 1 from meshhook_engine.chores c where c.problem is not null
-  union all
-  select 'months_expired', null, null, count(*) from meshhook_engine.expired_months()
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    select k.metric, nullif(k.label, ''), nullif(k.label_value, ''), k.value::float8 from meshhook_engine.kept k
+    union all
+    select 'archive_failing', 'table', a.name, 1 from meshhook_engine.archives a
+     where a.dropped_at is null and a.problem is not null
+    union all
+    select 'upkeep_failing', 'chore', c.name, 1 from meshhook_engine.chores c where c.problem is not null
+    union all
+    select 'months_expired', null, null, count(*) from meshhook_engine.expired_months();
+end $$;
 comment on function meshhook_engine.probe_keep() is
   'Metrics of keeping: what the chores did, which of them fail, and months that are over their time and still there.';
 

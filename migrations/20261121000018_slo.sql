@@ -4,12 +4,15 @@
 -- as their heartbeats count them.
 create function meshhook_engine.probe_intake()
 returns table (metric text, value float8)
-language sql stable set search_path = '' as $$
-  select 'intake_' || k.name || '_total', coalesce(c.value, 0)::float8
-    from (values ('accepted'), ('failed')) k(name)
-    left join meshhook.counters c on c.metric = 'intake.' || k.name
-      and c.project_id = '00000000-0000-0000-0000-000000000000'
-$$;
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+  return query
+    select 'intake_' || k.name || '_total', coalesce(c.value, 0)::float8
+      from (values ('accepted'), ('failed')) k(name)
+      left join meshhook.counters c on c.metric = 'intake.' || k.name
+        and c.project_id = '00000000-0000-0000-0000-000000000000';
+end $$;
 comment on function meshhook_engine.probe_intake() is
   'Webhooks that gateways answered with 2xx, and with 5xx.';
 
