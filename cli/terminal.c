@@ -1,6 +1,7 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -31,7 +32,10 @@ write_all(int fd, struct str s)
 void
 terminal_init(struct terminal *t, int out)
 {
-	*t = (struct terminal){ .out = isatty(out) ? out : -1, .keys = -1 };
+	const char *term = getenv("TERM");
+	int screen = isatty(out) && term != NULL && strcmp(term, "dumb") != 0;
+
+	*t = (struct terminal){ .out = screen ? out : -1, .keys = -1 };
 	if (t->out >= 0 && isatty(STDIN_FILENO) &&
 	    tcgetattr(STDIN_FILENO, &t->before) == 0)
 		t->keys = STDIN_FILENO;

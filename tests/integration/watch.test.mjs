@@ -184,6 +184,10 @@ test("no colours where they are not wanted, and none of it where it is no termin
   assert.equal(t.screen.colours.size, 0);
   t.say("type q");
   given_back(t, await t.over, 0);
+  const dumb = terminal(80, 24, { args: ["--count", "1"], more: { TERM: "dumb" } });
+  assert.deepEqual(await dumb.over, { status: 0, restored: true });
+  assert.match(dumb.raw, /^MeshHook queue/);
+  assert.doesNotMatch(dumb.raw, /\x1b/);
   const plain = mh("queue", "stats", "--watch", "--count", "2");
   assert.doesNotMatch(plain, /\x1b/);
   assert.equal(plain.match(/^MeshHook queue/gm).length, 2);
