@@ -120,21 +120,24 @@ end $$;
 comment on function meshhook_engine.claim_backlog is
   'Admits up to p_qty messages from the backlog, an equal share a project (64 at most), beginning after p_after; they enter the queue leased until p_vt. ready: since when each waited; projects: whose each is, for the caller to count; last_project: where the next round begins, null for the front.';
 
--- What a message's step reads: the input, outputs by step, and rows of steps.
+-- What a message's step reads: the input, outputs by step, and rows of steps. Rows are asked for by
+-- `any`, and events one by one (offset 0): a join may read all steps of the run, whatever it has.
 create function meshhook_engine.slice(p_run uuid, p_message jsonb)
 returns jsonb language sql stable set search_path = ''
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
   select jsonb_build_object(
     'input', case when p_message -> 'i' = 'true' then (select e.payload -> 'input'
         from meshhook.run_events e where e.run_id = p_run and e.seq = 1) end,
-    'outputs', case when p_message ? 'o' then (select jsonb_object_agg(s.step, e.payload -> 'output')
-        from jsonb_array_elements_text(p_message -> 'o') o(step)
-        join meshhook.steps s on s.run_id = p_run and s.step = o.step
-        join meshhook.run_events e on e.run_id = p_run and e.seq = s.seq) end,
+    'outputs', case when p_message ? 'o' then (select jsonb_object_agg(s.step, e.output)
+        from meshhook.steps s cross join lateral (select e.payload -> 'output' as output
+          from meshhook.run_events e where e.run_id = p_run and e.seq = s.seq offset 0) e
+       where s.run_id = p_run
+         and s.step = any (array(select jsonb_array_elements_text(p_message -> 'o')))) end,
     'rows', (select jsonb_agg(jsonb_build_array(s.step, s.status, s.attempt, s.waits, s.live, s.seq))
-        from (select jsonb_array_elements_text(p_message -> 'j') where p_message ? 'j'
-              union select p_message ->> 'n' where p_message ->> 'k' <> 'step') j(step)
-        join meshhook.steps s on s.run_id = p_run and s.step = j.step))
+        from meshhook.steps s
+       where s.run_id = p_run
+         and s.step = any (array(select jsonb_array_elements_text(p_message -> 'j'))
+           || case when p_message ->> 'k' <> 'step' then p_message ->> 'n' end)))
 $$;
 comment on function meshhook_engine.slice is
   'What the step of this message needs to be decided: {input, outputs: {step: output}, rows: [[step, status, attempt, waits, live, seq]]}, each null when the message doesn''t ask for it (docs/decisions/0001).';

@@ -154,6 +154,21 @@ test('parallel calls of a run that end at different times are not stale', { time
   } finally { await w.close(); }
 });
 
+// What is ready together is recorded together, and none of it beside a commit of the same run that is on its way.
+test('many parallel steps of a run are decided once, in whole batches', { timeout: 60000 }, async () => {
+  const w = await World.open('wide');
+  try {
+    const logs = Array.from({ length: 800 }, (_, i) => log(`n${i}`));
+    w.publish({ name: 'wide', nodes: [start, ...logs], edges: logs.map((n) => ({ from: 'start', to: n.id })) });
+    const id = await w.start('wide');
+    const c = w.spawn(['worker', '--drain', '--batch', '100']);
+    assert.equal((await c.over).code, 0);
+    await checkRun(w, id);
+    const over = fs.readFileSync(c.log, 'utf8').split('\n').filter(Boolean).map((l) => JSON.parse(l)).find((l) => l.event === 'worker.stopped');
+    assert.ok(over.items <= 12 && over.stale === 0, JSON.stringify(over));
+  } finally { await w.close(); }
+});
+
 test('whichever statement can not be sent, the run ends right', { timeout: 120000 }, async () => {
   const w = await World.open('fault');
   try {

@@ -1,6 +1,6 @@
 -- The hot path in SQL: claim and commit, lease fencing, stale and resolved, admission, backlog,
 -- timers, intake. docs/decisions/0001 and 0002 are what is held against.
-select plan(60);
+select plan(62);
 
 create temp table ids as select
   meshhook.create_project('engine-a', 'A') as a, meshhook.create_project('engine-b', 'B') as b;
@@ -207,6 +207,19 @@ select is(pg_temp.take(200), 153, 'all of one lane, when there is no more in the
 select is(meshhook_engine.release(array(select msg_id from held where msg_id is not null),
   array(select vt from held where msg_id is not null)), 153, 'what comes back');
 select is(pg_temp.ahead(), 0, 'is in the common lane');
+
+-- a slice costs what it holds, not what its run has
+insert into meshhook.steps (run_id, project_id, step, status, seq)
+  select (message ->> 'r')::uuid, (message ->> 'p')::uuid, 'n' || n, 'succeeded', 2
+    from (select message from held where msg_id is not null limit 1) m, generate_series(1, 3000) n;
+create temp table before as select pg_stat_get_xact_tuples_returned('meshhook.steps_pkey'::regclass) as read;
+select is((select meshhook_engine.slice(run_id, '{"k": "delay", "n": "n7", "j": ["n5", "none"], "o": ["n3", "a"]}')
+    from meshhook.steps where step = 'n1'),
+  '{"input": null, "rows": [["n5", "succeeded", 0, 0, 0, 2], ["n7", "succeeded", 0, 0, 0, 2]], "outputs": {"n3": null}}',
+  'a slice of a run with many steps');
+select cmp_ok(pg_stat_get_xact_tuples_returned('meshhook.steps_pkey'::regclass) - read, '<', 20::bigint, 'reads those it needs')
+  from before;
+delete from meshhook.steps where step ~ '^n';
 
 -- suspects
 update pgmq.q_mh_work set read_ct = case when msg_id % 3 = 0 then 2 else 0 end;

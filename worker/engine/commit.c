@@ -10,8 +10,9 @@
 
 /*
  * One commit is out at a time, so that what gets ready meanwhile goes together
- * into the next; a full batch needn't wait. A commit that failed on data, or on
- * a lease that isn't ours any more, is cut in halves until the culprit stands
+ * into the next; a full batch needn't wait. But a run is in one of them only:
+ * what were decided beside it would be stale. A commit that failed on data, or
+ * on a lease that isn't ours any more, is cut in halves until the culprit stands
  * alone; then it is the culprit's turn to be recorded with more care.
  */
 enum { NOTIFY_MOST = 7900, RETRY_MS = 250, RETRY_CAP_MS = 5000 };
@@ -20,6 +21,7 @@ struct commit {
 	struct list link;
 	struct worker *w;
 	struct list tasks;
+	struct uuid *runs; /* of its items, in order */
 	uint32_t n_items, n_tasks;
 	struct news news;
 };
@@ -28,6 +30,7 @@ static void
 commit_free(struct commit *c)
 {
 	news_deinit(&c->news);
+	free(c->runs);
 	free(c);
 }
 
@@ -153,6 +156,7 @@ items_make(struct worker *w, struct commit *c, struct task **tasks, uint32_t n)
 		}
 		testpoint("after_decide");
 		last = &tasks[at]->run;
+		c->runs[cs->batch.n_items] = *last;
 		batch_add(&cs->batch, &item, tasks + at, end - at);
 		news_add(&c->news, &item, tasks[at]);
 		commit_taken(c, tasks + at, end - at);
@@ -245,25 +249,25 @@ struct outcome {
 	int answered, stale; /* not applied: stale or resolved */
 	int32_t last_seq;
 	struct str tail;
+	struct past *past; /* the tail, once it was read */
 };
 
 static void
-task_answered(struct task *t, const struct outcome *o)
+task_answered(struct task *t, struct outcome *o)
 {
-	struct json *tail = NULL;
 	struct error err;
 
 	if (!o->stale) {
 		task_free(t);
 		return;
 	}
-	if (o->tail.s != NULL &&
-	    json_parse(&t->arena, arena_str(&t->arena, o->tail), NULL, &tail,
-		&err) < 0) {
+	if (o->past == NULL)
+		o->past = past_new(t->w, o->tail, &err);
+	if (o->past == NULL) {
 		task_careful(t, CARE_ABANDON, &err);
 		return;
 	}
-	task_events_add(t, tail, o->last_seq);
+	task_learn(t, o->past, o->last_seq);
 	task_to(t, TASK_READY);
 }
 
@@ -310,6 +314,8 @@ commit_applied(struct commit *c, struct rows *rows)
 
 		task_answered(t, out != NULL ? &out[t->item] : &none);
 	}
+	for (uint32_t i = 1; out != NULL && i <= c->n_items; i++)
+		past_put(out[i].past);
 	free(out);
 }
 
@@ -343,6 +349,7 @@ commit_send(struct worker *w, struct task **tasks, uint32_t n)
 	struct error err;
 
 	c->w = w;
+	c->runs = xcalloc(n, sizeof(*c->runs));
 	list_init(&c->tasks);
 	list_init(&c->link);
 	batch_reset(&cs->batch);
@@ -372,6 +379,25 @@ commit_send(struct worker *w, struct task **tasks, uint32_t n)
 		poll_wake(w); /* behind the commit, in the same pipeline */
 }
 
+static int
+run_order(const void *x, const void *y)
+{
+	return uuid_cmp(x, y);
+}
+
+static int
+run_is_out(const struct commits *cs, const struct uuid *run)
+{
+	list_for (it, &cs->out) {
+		const struct commit *c = list_entry(it, struct commit, link);
+
+		if (bsearch(run, c->runs, c->n_items, sizeof(*run),
+			run_order) != NULL)
+			return 1;
+	}
+	return 0;
+}
+
 static uint32_t
 ready_sorted(struct worker *w)
 {
@@ -384,9 +410,12 @@ ready_sorted(struct worker *w)
 		    xrealloc(cs->sorted, cs->room * sizeof(struct task *));
 	}
 	list_for (it, &w->tasks[TASK_READY]) {
+		struct task *t = list_entry(it, struct task, link);
+
 		if (n == w->o.batch)
 			break;
-		cs->sorted[n++] = list_entry(it, struct task, link);
+		if (!run_is_out(cs, &t->run))
+			cs->sorted[n++] = t;
 	}
 	qsort(cs->sorted, n, sizeof(*cs->sorted), task_order);
 	return n;
@@ -408,14 +437,16 @@ static void
 turn_over(void *arg)
 {
 	struct worker *w = arg;
-	uint32_t before;
+	uint32_t before, n;
 
 	tasks_unpark(w);
 	while (may_send(w)) {
 		before = w->n_tasks[TASK_READY];
-		commit_send(w, w->commits->sorted, ready_sorted(w));
+		n = ready_sorted(w);
+		if (n > 0)
+			commit_send(w, w->commits->sorted, n);
 		if (w->n_tasks[TASK_READY] == before)
-			break; /* not sent: the connection is gone */
+			break; /* none may be, or the connection is gone */
 	}
 }
 

@@ -79,6 +79,16 @@ enum task_secrets {
 	SECRETS_TAKEN, /* its arena may hold values */
 };
 
+/* Events that follow each other, for tasks that did not know them: shared, since
+ * those of one run may be many. */
+struct past {
+	struct worker *w;
+	uint32_t refs, n;
+	size_t bytes; /* of w->past_bytes */
+	struct event *events;
+	struct arena arena;
+};
+
 struct task {
 	struct list link; /* of its state, version or commit */
 	struct list held; /* all of them, oldest first */
@@ -104,9 +114,8 @@ struct task {
 	int64_t deadline_ms; /* of all tries; 0: none */
 	int32_t base;        /* the last event that the slice knows */
 	int32_t known;       /* the last one of the tail */
-	struct event *tail;  /* (base, known] */
-	uint32_t n_tail;
-	uint32_t heard; /* bytes of the tail that were news */
+	struct past **tail;  /* (base, known] */
+	uint32_t n_tail, room_tail;
 
 	struct http_call *call;
 	const char *what;   /* "POST https://..." */
@@ -166,6 +175,7 @@ struct worker {
 	struct list held;
 	uint32_t n_held, n_suspects;
 	int64_t n_items, n_stale; /* commit's answers, so far */
+	size_t past_bytes;        /* of all that tasks learnt */
 	struct list spare;        /* tasks for use again, with their arenas */
 	uint32_t n_spare;
 
@@ -195,7 +205,11 @@ void tasks_unpark(struct worker *w); /* if they are all that is in hand */
 /* Its version is here, or can't be had. */
 void task_begin(struct task *t);
 void task_go(struct task *t); /* and its secrets, where it needs any */
-void task_events_add(struct task *t, const struct json *tail, int32_t known);
+/* Events as a stale item's tail has them; NULL: they can't be read. */
+struct past *past_new(struct worker *w, struct str text, struct error *err);
+void past_put(struct past *p); /* or NULL */
+/* Now it knows these, too, up to this one. */
+void task_learn(struct task *t, struct past *p, int32_t known);
 uint32_t tasks_held(const struct worker *w);
 
 /* version.c */

@@ -413,14 +413,23 @@ static int
 catch_up(
     struct item *item, const struct task *t, int32_t until, struct error *err)
 {
-	int32_t from = run_last_seq(item->run) - t->base;
-	int32_t n = until - run_last_seq(item->run);
+	int32_t seq = t->base; /* before the first of tail[i] */
 
-	if (n <= 0)
-		return 0;
-	if (from < 0 || (uint32_t)(from + n) > t->n_tail)
+	for (uint32_t i = 0; i < t->n_tail; i++) {
+		const struct past *p = t->tail[i];
+		int32_t from = run_last_seq(item->run) - seq;
+		int32_t to =
+		    until - seq < (int32_t)p->n ? until - seq : (int32_t)p->n;
+
+		if (from >= 0 && from < to &&
+		    run_catch_up(item->run, p->events + from,
+			(uint32_t)(to - from), err) < 0)
+			return -1;
+		seq += (int32_t)p->n;
+	}
+	if (run_last_seq(item->run) < until)
 		return fail(err, FAULT_BUG, "TAIL", "events are missing");
-	return run_catch_up(item->run, t->tail + from, (uint32_t)n, err);
+	return 0;
 }
 
 static void

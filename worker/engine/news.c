@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A task keeps no more than this of what it hears: its siblings may be many
- * and their outputs large, and to be stale costs but a round trip. */
-enum { HEARD_MOST = 8 << 10 };
+/* All tasks keep no more than this of what they hear: outputs may be large, and
+ * to be stale costs but a round trip. */
+enum { HEARD_MOST = 4 << 20 };
 
 void
 news_deinit(struct news *n)
@@ -50,7 +50,7 @@ concerns(const struct news_item *it, const struct task *t)
 }
 
 static char *
-events_text(struct arena *a, const struct news_item *it)
+events_text(const struct worker *w, struct arena *a, const struct news_item *it)
 {
 	struct json *all = json_array(a);
 	struct str text;
@@ -65,7 +65,7 @@ events_text(struct arena *a, const struct news_item *it)
 		json_push(a, all, o);
 	}
 	text = json_text(a, all);
-	return text.n <= HEARD_MOST ? xstrdup(text.s) : NULL;
+	return w->past_bytes + text.n <= HEARD_MOST ? xstrdup(text.s) : NULL;
 }
 
 void
@@ -82,7 +82,7 @@ news_keep(struct news *n, struct worker *w, struct arena *scratch)
 		found = bsearch(&key, n->items, n->n, sizeof(key), news_order);
 		if (found != NULL && found->text == NULL &&
 		    found->n_events > 0 && concerns(found, t))
-			found->text = events_text(scratch, found);
+			found->text = events_text(w, scratch, found);
 	}
 	for (uint32_t i = 0; i < n->n; i++)
 		if (n->items[i].text != NULL)
@@ -93,18 +93,14 @@ news_keep(struct news *n, struct worker *w, struct arena *scratch)
 void
 news_tell(const struct news_item *item, struct worker *w)
 {
-	struct str text = str_of(item->text);
-	struct json *tail;
 	struct error err;
+	struct past *p = past_new(w, str_of(item->text), &err);
 
 	list_for (it, &w->held) {
 		struct task *t = list_entry(it, struct task, held);
 
-		if (!concerns(item, t) || t->heard + text.n > HEARD_MOST ||
-		    json_parse(&t->arena, arena_str(&t->arena, text), NULL,
-			&tail, &err) < 0)
-			continue;
-		t->heard += (uint32_t)text.n;
-		task_events_add(t, tail, item->base + (int32_t)item->n_events);
+		if (p != NULL && concerns(item, t))
+			task_learn(t, p, item->base + (int32_t)item->n_events);
 	}
+	past_put(p);
 }

@@ -58,6 +58,8 @@ task_free(struct task *t)
 
 	t->call = http_call_cancel(t->call);
 	version_drop(t->version);
+	for (uint32_t i = 0; i < t->n_tail; i++)
+		past_put(t->tail[i]);
 	list_remove(&t->link);
 	list_remove(&t->held);
 	w->n_tasks[t->state]--;
@@ -210,23 +212,59 @@ task_go(struct task *t)
 		task_to(t, TASK_READY); /* carried out when it is recorded */
 }
 
-void
-task_events_add(struct task *t, const struct json *tail, int32_t known)
+struct past *
+past_new(struct worker *w, struct str text, struct error *err)
 {
-	uint32_t n = tail != NULL ? tail->n : 0;
+	struct past *p = xcalloc(1, sizeof(*p));
+	struct json *all = NULL;
 
-	t->tail = arena_grow(
-	    &t->arena, t->tail, t->n_tail, t->n_tail + n, sizeof(*t->tail));
-	for (uint32_t i = 0; i < n; i++) {
-		const struct json *e = json_at(tail, i);
+	arena_init(&p->arena);
+	if (text.s != NULL &&
+	    json_parse(&p->arena, arena_str(&p->arena, text), NULL, &all, err) <
+		0) {
+		arena_deinit(&p->arena);
+		free(p);
+		return NULL;
+	}
+	p->w = w;
+	p->refs = 1;
+	p->bytes = text.n;
+	w->past_bytes += p->bytes;
+	p->n = all != NULL ? all->n : 0;
+	p->events = arena_array(&p->arena, p->n, sizeof(*p->events));
+	for (uint32_t i = 0; i < p->n; i++) {
+		const struct json *e = json_at(all, i);
 		int64_t seq = 0;
 
 		json_integer(json_get(e, "seq"), &seq);
-		t->tail[t->n_tail++] = (struct event){
+		p->events[i] = (struct event){
 			.seq = (int32_t)seq,
 			.type = json_str(json_get(e, "type")).s,
 			.payload = json_get(e, "payload"),
 		};
 	}
+	return p;
+}
+
+void
+past_put(struct past *p)
+{
+	if (p == NULL || --p->refs > 0)
+		return;
+	p->w->past_bytes -= p->bytes;
+	arena_deinit(&p->arena);
+	free(p);
+}
+
+void
+task_learn(struct task *t, struct past *p, int32_t known)
+{
+	if (t->n_tail == t->room_tail) {
+		t->room_tail = t->room_tail * 2 + 4;
+		t->tail = arena_grow(&t->arena, t->tail, t->n_tail,
+		    t->room_tail, sizeof(struct past *));
+	}
+	t->tail[t->n_tail++] = p;
+	p->refs++;
 	t->known = known;
 }

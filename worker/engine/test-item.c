@@ -67,6 +67,9 @@ set_up(struct fixture *f, const char *message, const char *slice, int32_t base)
 static void
 tear_down(struct fixture *f)
 {
+	for (uint32_t i = 0; i < f->task.n_tail; i++)
+		past_put(f->task.tail[i]);
+	assert_int_equal(f->w->past_bytes, 0);
 	arena_deinit(&f->task.arena);
 	arena_deinit(&f->arena);
 	arena_deinit(&f->version.arena);
@@ -138,40 +141,59 @@ test_sends_when_told_to(void **state)
 	tear_down(&f);
 }
 
-/* What came after the slice was made goes before what it says. */
+#define A_ENDED                                                                \
+	"[{\"seq\": 3, \"type\": \"step.succeeded\", \"payload\":"             \
+	" {\"step\": \"a\", \"attempt\": 1, \"output\": {\"n\": 7}}}]"
+#define B_SCHEDULED                                                            \
+	"[{\"seq\": 4, \"type\": \"step.scheduled\", \"payload\":"             \
+	" {\"step\": \"b\", \"attempt\": 1}}]"
+
+static void
+learn(struct fixture *f, const char *events, int32_t known)
+{
+	struct error err;
+	struct past *p = past_new(f->w, str_of(events), &err);
+
+	assert_non_null(p);
+	task_learn(&f->task, p, known);
+	past_put(p); /* the task has it */
+}
+
+/* What came after the slice was made goes before what it says; it may come in
+ * pieces, and all of it must be there. */
 static void
 test_tail_is_younger(void **state)
 {
 	struct fixture f;
 	struct item item;
+	struct error err;
 
 	(void)state;
 	set_up(&f, A_MESSAGE, "{}", 2);
-	task_events_add(&f.task,
-	    parse(&f.task.arena,
-		"[{\"seq\": 3, \"type\": \"step.succeeded\", \"payload\":"
-		" {\"step\": \"a\", \"attempt\": 1, \"output\": {\"n\": 7}}},"
-		" {\"seq\": 4, \"type\": \"step.scheduled\", \"payload\":"
-		" {\"step\": \"b\", \"attempt\": 1}}]"),
-	    4);
+	learn(&f, A_ENDED, 3);
+	learn(&f, B_SCHEDULED, 4);
 	make(&f, &item);
 	assert_int_equal(item.n_events, 0); /* answered: only to be deleted */
 	assert_int_equal(f.task.attempted, 0);
 	tear_down(&f);
 
 	set_up(&f, B_MESSAGE, "{\"outputs\": {\"a\": {\"n\": 1}}}", 2);
-	task_events_add(&f.task,
-	    parse(&f.task.arena,
-		"[{\"seq\": 3, \"type\": \"step.succeeded\", \"payload\":"
-		" {\"step\": \"a\", \"attempt\": 1, \"output\": {\"n\": 7}}},"
-		" {\"seq\": 4, \"type\": \"step.scheduled\", \"payload\":"
-		" {\"step\": \"b\", \"attempt\": 1}}]"),
-	    4);
+	learn(&f, A_ENDED, 3);
+	learn(&f, B_SCHEDULED, 4);
 	make(&f, &item);
 	assert_string_equal(
 	    json_text(&f.arena, json_get(item.events[0].payload, "output")).s,
 	    "{\"m\":7}");
 	assert_int_equal(f.task.attempted, 1);
+	tear_down(&f);
+
+	set_up(&f, B_MESSAGE, "{}", 2);
+	learn(&f, A_ENDED, 3);
+	f.task.known = 4;
+	assert_int_equal(
+	    item_make(&item, &f.arena, (struct task *[]){ &f.task }, 1, &err),
+	    -1);
+	assert_string_equal(err.code, "TAIL");
 	tear_down(&f);
 }
 
