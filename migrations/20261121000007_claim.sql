@@ -167,6 +167,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_vt timestamptz := v_now + p_lease_ms * interval '1 millisecond';
   c_lane constant interval := '876000 hours'; -- as in sent_vt()
+  v_edge timestamptz := v_now - c_lane / 2; -- between the lanes
   v_waiting boolean := exists (select from meshhook_engine.backlog);
   v_begin timestamptz; v_left int; v_half int := 0;
   v_ahead record; v_common record;
@@ -179,12 +180,12 @@ begin
   perform set_config('synchronous_commit', 'off', true);
   -- the ready ones; a quarter is for those who wait, and half of the rest for the common lane
   v_left := p_qty - case when v_waiting then p_qty / 4 else 0 end;
-  v_begin := greatest(p_floor, v_now - c_lane / 2);
+  v_begin := greatest(p_floor, v_edge);
   if exists (select from pgmq.q_mh_work q where q.vt >= v_begin and q.vt <= v_now) then
     v_half := v_left / 2;
   end if;
   select * into v_ahead from meshhook_engine.claim_lane(coalesce(p_floor - c_lane, '-infinity'),
-    v_now - c_lane / 2, v_left - v_half, v_vt);
+    v_edge, v_left - v_half, v_vt);
   select * into v_common from meshhook_engine.claim_lane(v_begin, v_now,
     v_left - cardinality(v_ahead.ids), v_vt);
   v_ids := v_ahead.ids || v_common.ids;
@@ -235,7 +236,7 @@ begin
            case when m.message ?| '{i,o,j}' or m.message ->> 'k' <> 'step'
                 then meshhook_engine.slice(r.id, m.message) end,
            null::timestamptz,
-           case when m.ready < v_now - c_lane / 2 then m.ready + c_lane else m.ready end
+           case when m.ready < v_edge then m.ready + c_lane else m.ready end
       from unnest(v_ids, v_reads, v_messages, v_ready) m(id, reads, message, ready)
       left join meshhook.runs r on r.id = (m.message ->> 'r')::uuid and r.status = 'running';
 end $$;
