@@ -148,13 +148,13 @@ const struct setting settings[N_SETTINGS] = {
 		.env = "MESHHOOK_GATEWAY_STREAMS_OF_USER",
 		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
 		.preset = "32", .min = 1, .max = 1000000,
-		.help = "streams of live logs that one user may have open",
+		.help = "streams of live logs that one user may have open here",
 	},
 	[SETTING_GATEWAY_STREAMS_OF_PROJECT] = {
 		.env = "MESHHOOK_GATEWAY_STREAMS_OF_PROJECT",
 		.type = SETTING_INT, .groups = SETTING_G_GATEWAY,
 		.preset = "2000", .min = 1, .max = 1000000,
-		.help = "streams of live logs that one project may have open",
+		.help = "streams of live logs that one project may have open here",
 	},
 	[SETTING_GATEWAY_DRAIN] = {
 		.env = "MESHHOOK_GATEWAY_DRAIN", .flag = "drain-within",
