@@ -26,7 +26,7 @@ select row_to_json(x)::text as record from (
     case when c.timers > 10000 then greatest(c.timers, (select estimate from known where oid = 'meshhook_engine.timers'::regclass)) else c.timers end as timers,
     (select min(due_at) from meshhook_engine.timers) as next_timer,
     case when c.dead > 10000 then greatest(c.dead, (select estimate from known where oid = 'pgmq.q_mh_dead'::regclass)) else c.dead end as dead,
-    (select count(*) from meshhook.workers where seen_at > now() - interval '1 minute') as workers,
+    (select count(*) from meshhook.workers where kind = 'worker' and seen_at > now() - interval '1 minute') as workers,
     array_remove(array[case when c.queue > 10000 then 'queue' end, case when c.ready > 10000 then 'ready' end,
       case when c.in_flight > 10000 then 'in_flight' end, case when c.backlog > 10000 then 'backlog' end,
       case when c.timers > 10000 then 'timers' end, case when c.dead > 10000 then 'dead' end], null) as estimated

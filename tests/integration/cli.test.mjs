@@ -362,7 +362,8 @@ test('queue stats: counts without reading deep tables whole', async () => {
 });
 
 test('doctor: all is well here; elsewhere it says what to do', () => {
-  const found = json(['doctor']);
+  const all = mh(['doctor', '-o', 'json']);
+  const found = all.out.split('\n').filter(Boolean).map((l) => JSON.parse(l));
   const names = found.map((f) => f.check);
   for (const k of ['database', 'clocks', 'pooler', 'version', 'schema', 'pgmq', 'roles', 'rights', 'partitions', 'exposure', 'api', 'connections', 'worker', 'gateway', 'intake-key', 'secret-key'])
     assert.ok(names.includes(k), `no check ${k}`);
@@ -370,6 +371,7 @@ test('doctor: all is well here; elsewhere it says what to do', () => {
     assert.notEqual(f.result, 'failed', JSON.stringify(f));
     assert.equal(f.mend === null, f.result === 'ok');
   }
+  assert.equal(all.status, 0);
   const empty = mh(['doctor', '-o', 'json'], { env: { MESHHOOK_DB_URL: process.env.SUPABASE_DB_URL.replace(/[^/]+$/, 'template1') } });
   assert.equal(empty.status, 1);
   assert.match(empty.out, /"check":"schema","result":"failed".*"mend":"supabase db push"/);
