@@ -5,7 +5,7 @@ import { after, afterEach, test } from "node:test";
 import pg from "pg";
 import { about, channel, clean, ended, history, meshhook, monitor, name, pool, pooler, receiver, rounds, rule, sleep, sql, until, wire } from "./monitor-lib.mjs";
 
-const gone_s = rounds >= 1000 ? 120 : 12;
+const gone_s = rounds >= 1000 ? 120 : 8;
 afterEach(async () => {
   await clean();
   await sql("delete from meshhook_engine.timers where kind = 'test'");
