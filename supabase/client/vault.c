@@ -228,7 +228,9 @@ vault_open(const struct vault *v, struct arena *a,
 	secret = arena_alloc(a, sealed.n - TAG_BYTES + 1);
 	if (!unseal(key, nonce, place_bytes(a, place, key->id), sealed, secret))
 		return fail(err, FAULT_INPUT, "ENVELOPE",
-		    "envelope was not sealed for this place");
+		    "sealed under another key named \"%s\", or for another "
+		    "place",
+		    key->id);
 	secret[sealed.n - TAG_BYTES] = '\0';
 	*out = (struct str){ (const char *)secret, sealed.n - TAG_BYTES };
 	return 0;
