@@ -179,7 +179,7 @@ declare
   v_first timestamptz; v_due timestamptz;
   v_age float8; v_visible bigint := 0; v_flight bigint; v_dead bigint; v_delayed bigint := 0;
 begin
-  select * into l from meshhook_engine.leader;
+  select * into l from meshhook_engine.leader x where x.singleton;
   v_full := l.full_at not between v_begun and v_begun + interval '5 minutes' or l.queue_floor > p_now;
   if v_full then
     l.queue_floor := '-infinity';
@@ -209,7 +209,8 @@ begin
   update meshhook_engine.leader set queue_floor = coalesce(v_first, p_now) - interval '100 ms',
     timers_floor = least(v_due, p_now) - interval '100 ms',
     full_at = case when v_full then clock_timestamp()
-      + least(500 * (clock_timestamp() - v_begun), interval '5 minutes') else l.full_at end;
+      + least(500 * (clock_timestamp() - v_begun), interval '5 minutes') else l.full_at end
+   where singleton;
   return query select m.* from (values
     ('queue_visible', null, null, v_visible::float8),
     ('queue_in_flight', null, null, v_flight::float8),
