@@ -1,9 +1,12 @@
 // What the world does to the monitor: its database goes away, nobody leads for a while, a pooler lies
 // between, something outside chokes the database.
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { after, afterEach, test } from "node:test";
 import pg from "pg";
-import { about, channel, clean, ended, history, meshhook, monitor, name, pool, pooler, receiver, rounds, rule, sleep, sql, until, wire } from "./monitor-lib.mjs";
+import { about, channel, clean, ended, history, meshhook, monitor, name, pool, pooler, receiver, rounds, rule, sleep, sql, start, until, wire } from "./monitor-lib.mjs";
 
 const gone_s = rounds >= 1000 ? 120 : 8;
 afterEach(async () => {
@@ -12,7 +15,7 @@ afterEach(async () => {
   await sql(`update meshhook.alert_rules r set expr = w.expr, hold_s = w.hold_s, keep_s = w.keep_s from jsonb_to_recordset($1) w(name text, expr text, hold_s int, keep_s int)
     where r.name = w.name and r.project_id is null`, JSON.stringify(shipped));
 });
-const shipped = await sql("select name, expr, hold_s, keep_s from meshhook.alert_rules where name in ('xmin-held', 'slot-idle') and project_id is null");
+const shipped = await sql("select name, expr, hold_s, keep_s from meshhook.alert_rules where name in ('xmin-held', 'slot-idle', 'no-workers') and project_id is null");
 after(() => pool.end());
 
 // One more thing that waits for a moment: queue_delayed rises.
@@ -161,4 +164,36 @@ test("a held transaction and an idle slot are named, with what to do, in Slack's
     await holder.end();
     await sql("select pg_drop_replication_slot($1)", slot);
   }
+});
+
+test("workers that died are missed, until there is one again", async () => {
+  const slug = name("p");
+  const file = path.join(os.tmpdir(), `${slug}.json`);
+  fs.writeFileSync(file, JSON.stringify({ name: "nap", nodes: [{ id: "start", type: "manual" }, { id: "say", type: "log", message: "x" }],
+    edges: [{ from: "start", to: "say" }] }));
+  await meshhook(["project", "create", slug]);
+  for (const verb of [["push", file], ["publish", "nap"]]) await meshhook(["workflow", ...verb, "--project", slug]);
+  fs.rmSync(file);
+  await meshhook(["alert", "rules", "set", "no-workers", 'workers_alive{kind="worker"} < 1 and queue_visible > 0', "--for", "0s", "--keep-firing-for", "0s"]);
+  const r = await receiver();
+  await channel(r);
+  const m = monitor();
+  const worker = start(["worker"]);
+  await until("a worker", () => worker.said("worker.ready"));
+  await until("it is measured", async () => {
+    const [row] = await sql("select data from meshhook.queue_metrics where project_id is null order by at desc limit 1");
+    return row?.data.workers_alive?.worker > 0;
+  });
+  worker.child.kill("SIGKILL");
+  await worker.over;
+  await sql("select meshhook.start_run($1, 'nap', '{}')", slug);
+  await sleep(700);
+  assert.deepEqual(told(r, "no-workers"), [], "it was heard of within 40 s");
+  await sql("update meshhook.workers set seen_at = now() - interval '41 s' where kind = 'worker'"); // as time goes by
+  await until("they are missed", () => told(r, "no-workers").length);
+  const next = start(["worker"]);
+  await until("its end", () => told(r, "no-workers").length === 2);
+  assert.deepEqual(told(r, "no-workers"), ["alert.firing", "alert.resolved"]);
+  await ended(next);
+  await ended(m);
 });

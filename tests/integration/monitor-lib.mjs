@@ -29,11 +29,9 @@ const children = new Set();
 const receivers = new Set();
 const wires = new Set();
 
-export function monitor(more = {}, ...args) {
-  const child = spawn(process.env.MESHHOOK_BIN, ["monitor", "--interval", "300ms", "--lease", "1s", ...args], {
-    env: { ...env, ...more },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+export const monitor = (more = {}, ...args) => start(["monitor", "--interval", "300ms", "--lease", "1s", ...args], more);
+export function start(argv, more = {}) {
+  const child = spawn(process.env.MESHHOOK_BIN, argv, { env: { ...env, ...more }, stdio: ["ignore", "ignore", "pipe"] });
   const m = { child, text: "" };
   child.stderr.on("data", (d) => (m.text += d));
   m.over = new Promise((resolve) => child.on("exit", (code, signal) => {
