@@ -31,7 +31,8 @@ const wires = new Set();
 
 export const monitor = (more = {}, ...args) => start(["monitor", "--interval", "300ms", "--lease", "1s", ...args], more);
 export function start(argv, more = {}) {
-  const child = spawn(process.env.MESHHOOK_BIN, argv, { env: { ...env, ...more }, stdio: ["ignore", "ignore", "pipe"] });
+  const all = { ...env, ...more };
+  const child = spawn(all.MESHHOOK_BIN, argv, { env: all, stdio: ["ignore", "ignore", "pipe"] });
   const m = { child, text: "" };
   child.stderr.on("data", (d) => (m.text += d));
   m.over = new Promise((resolve) => child.on("exit", (code, signal) => {
