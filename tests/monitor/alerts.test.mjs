@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createServer as tcpServer } from "node:net";
 import { after, afterEach, test } from "node:test";
 import { Webhook } from "standardwebhooks";
-import { about, channel, clean, ended, meshhook, monitor, name, pool, receiver, rounds, rule, sleep, sql, until } from "./monitor-lib.mjs";
+import { about, channel, clean, ended, meshhook, monitor, name, pool, receiver, rounds, rule, sleep, sql, until } from "./lib.mjs";
 
 afterEach(clean);
 after(() => pool.end());

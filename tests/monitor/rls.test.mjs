@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { createClient } from "@supabase/supabase-js";
 import ws from "ws";
-import { name, pool, sql } from "./monitor-lib.mjs";
+import { name, pool, sql } from "./lib.mjs";
 
 const { SUPABASE_URL: url, SUPABASE_PUBLISHABLE_KEY: key, SUPABASE_SECRET_KEY: secret } = process.env;
 const client = (apikey) => createClient(url, apikey, { auth: { persistSession: false }, realtime: { transport: ws } });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import pg from "pg";
-import { clean, ended, monitor, pool, sleep, sql, until } from "./monitor-lib.mjs";
+import { clean, ended, monitor, pool, sleep, sql, until } from "./lib.mjs";
 
 afterEach(clean);
 after(() => pool.end());

@@ -6,8 +6,8 @@
 // hold are brought to their end, and one that is stopped is so when it holds none; but for some rounds.
 import assert from 'node:assert/strict';
 import { after, afterEach, test } from 'node:test';
-import { channel, clean, ended, history, monitor, pool, receiver, rule, sql, until } from '../integration/monitor-lib.mjs';
-import { random, rounds, seed, sleep } from './lib.mjs';
+import { channel, clean, ended, history, monitor, pool, receiver, rule, sql, until } from './lib.mjs';
+import { random, rounds, seed, sleep } from '../crash/lib.mjs';
 
 const r = random(seed + 4);
 const pick = (xs) => xs[Math.floor(r() * xs.length)];

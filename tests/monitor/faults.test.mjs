@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, afterEach, test } from "node:test";
 import pg from "pg";
-import { about, channel, clean, ended, history, meshhook, monitor, name, pool, pooler, receiver, rounds, rule, sleep, sql, start, until, wire } from "./monitor-lib.mjs";
+import { about, channel, clean, ended, history, meshhook, monitor, name, pool, pooler, receiver, rounds, rule, sleep, sql, start, until, wire } from "./lib.mjs";
 
 const gone_s = rounds >= 1000 ? 120 : 8;
 afterEach(async () => {

@@ -49,7 +49,7 @@ async function gateway(env = {}) {
     assert.equal(r.status, 200);
     assert.equal(r.headers.get("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
     const text = await r.text();
-    const parsed = spawnSync("/usr/bin/python3", [path.join(root, "tests/integration/openmetrics.py")], { input: text, encoding: "utf8" });
+    const parsed = spawnSync("/usr/bin/python3", [path.join(root, "tests/monitor/openmetrics.py")], { input: text, encoding: "utf8" });
     assert.equal(parsed.status, 0, `${parsed.stderr}\n${text}`);
     return JSON.parse(parsed.stdout);
   };
