@@ -255,7 +255,7 @@ struct outcome {
 static void
 task_answered(struct task *t, struct outcome *o)
 {
-	struct error err;
+	struct error err = { 0 };
 
 	if (!o->stale) {
 		task_free(t);
@@ -488,10 +488,10 @@ void
 commits_deinit(struct worker *w)
 {
 	struct commits *cs = w->commits;
+	struct list *it;
 
-	while (!list_empty(&cs->out)) {
-		struct commit *c =
-		    list_entry(list_pop(&cs->out), struct commit, link);
+	while ((it = list_pop(&cs->out)) != NULL) {
+		struct commit *c = list_entry(it, struct commit, link);
 
 		tasks_ready(c);
 		commit_free(c);
