@@ -84,7 +84,7 @@ comment on function meshhook_engine.fold_histograms() is
   'Add up to 50,000 rows of deltas to the histograms, and slots that are over to what was before.';
 
 -- Percentiles of the last half minute to minute: the bucket in which so large a share of all ends.
--- Those of the installation are of all projects' histograms added up; beyond 500 projects the
+-- Those of the installation are of all projects' histograms added up; beyond 100 projects the
 -- quietest have none of their own.
 create function meshhook_engine.probe_histograms(p_now timestamptz)
 returns table (metric text, project uuid, label text, label_value text, value float8)
@@ -100,7 +100,7 @@ begin
       select null::uuid as project, s.cell, sum(s.n) as n from seen s group by 2
       union all
       select s.project_id, s.cell, s.n from seen s
-       where s.project_id in (select x.project_id from seen x group by 1 order by sum(x.n) desc limit 500)),
+       where s.project_id in (select x.project_id from seen x group by 1 order by sum(x.n) desc limit 100)),
     ranked as (
       select c.project, c.cell / 512 as metric, c.cell % 512 as bucket, sum(c.n) over (w order by c.cell) as upto,
              sum(c.n) over w as total
@@ -114,7 +114,7 @@ begin
       from found f, lateral (values ('p50', f.p50), ('p95', f.p95), ('p99', f.p99)) q(name, bucket);
 end $$;
 comment on function meshhook_engine.probe_histograms is
-  'Percentiles (p50, p95, p99) of what steps waited and took in the last half minute to minute, in seconds, within a sixteenth: by project (500 at most, the busiest), and of all. No rows where nothing was recorded.';
+  'Percentiles (p50, p95, p99) of what steps waited and took in the last half minute to minute, in seconds, within a sixteenth: by project (100 at most, the busiest), and of all. No rows where nothing was recorded.';
 
 create function meshhook_engine.histogram_totals()
 returns table (metric text, project uuid, le float8, n bigint)
