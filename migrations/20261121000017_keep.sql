@@ -474,8 +474,9 @@ end $$;
 comment on function meshhook_engine.mend_queued() is
   'Holds the counts of the projects'' messages in the queue against the queue; how many were wrong. Not when it is deeper than 1,000,000.';
 
+-- One project may have nearly all rows: a plan for any of them would read them all for each.
 create function meshhook_engine.mend_project(p_project uuid) returns bigint
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_custom_plan as $$
 declare
   c_most constant int := 1000000;
   v_from uuid := (select coalesce(r.ended_before, '00000000-0000-0000-0000-000000000000') from meshhook_engine.retention r);
