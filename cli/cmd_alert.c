@@ -81,8 +81,9 @@ alert_switch(const struct cli *cli, const char *name)
 			    : db_bool(strcmp(text, "on") == 0);
 }
 
-int
-alert_word(struct cli *cli, const char *const words[], struct error *err)
+/* Which of the words, NULL-terminated; the first where there is none. */
+static int
+word_find(struct cli *cli, const char *const words[], struct error *err)
 {
 	const char *all = words[0];
 
@@ -107,6 +108,65 @@ alert_args(struct cli *cli, size_t least, size_t most, const char *form,
 		return 0;
 	return usage(err, "too %s arguments\nas in: meshhook %s %s",
 	    n < least ? "few" : "many", cmd_name(&cli->arena, cli->cmd), form);
+}
+
+int
+alert_dispatch(struct cli *cli, alert_fn *const fns[4], struct error *err)
+{
+	static const char *const words[] = { "list", "add", "set", "remove",
+		NULL };
+	struct session s = { 0 };
+	int word = word_find(cli, words, err), r;
+
+	if (word < 0)
+		return -1;
+	r = alert_open(&s, cli, err);
+	if (r == 0)
+		r = fns[word](&s, err);
+	session_close(&s);
+	return r;
+}
+
+int
+alert_list(struct session *s, const struct sql *sql,
+    const struct column *columns, size_t n, struct error *err)
+{
+	struct out *out = &s->cli->out;
+
+	if (alert_args(s->cli, 0, 0, "list", err) < 0)
+		return -1;
+	if (out->format == OUT_TEXT)
+		out->format = OUT_TABLE;
+	out_begin(out, columns, n);
+	if (SESSION_ROWS(s, sql, err, alert_scope(s)) < 0)
+		return -1;
+	out_end(out);
+	return EXIT_OK;
+}
+
+int
+alert_remove(struct session *s, const struct sql *sql, struct error *err)
+{
+	struct rows rows = { 0 };
+	int n;
+
+	if (alert_args(s->cli, 1, 1, "remove NAME", err) < 0 ||
+	    SESSION_QUERY(s, sql, &rows, err, alert_scope(s),
+		db_text(s->cli->args[1])) < 0)
+		return -1;
+	n = rows.n;
+	rows_deinit(&rows);
+	return n;
+}
+
+int
+alert_unknown(const struct session *s, const char *what, const char *name,
+    const char *list, struct error *err)
+{
+	return fail(err, FAULT_INPUT, "PT404",
+	    "no %s \"%.63s\"%s%s\nlist them: meshhook alert %s", what, name,
+	    s->slug != NULL ? " in " : " of the installation",
+	    s->slug != NULL ? s->slug : "", list);
 }
 
 /* ---- alert list --------------------------------------------------------------- */

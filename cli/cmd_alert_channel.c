@@ -101,6 +101,12 @@ static const struct column added[] = {
 	{ "secret", "secret", COLUMN_TEXT },
 };
 
+static int
+unknown(const struct session *s, const char *name, struct error *err)
+{
+	return alert_unknown(s, "channel", name, "channel", err);
+}
+
 /* What may be set of it, of the channel named `name`. */
 static int
 settle(struct session *s, const char *name, struct json **record,
@@ -124,11 +130,7 @@ settle(struct session *s, const char *name, struct json **record,
 		alert_switch(cli, "enabled")) < 0)
 		return -1;
 	if (*record == NULL)
-		return fail(err, FAULT_INPUT, "PT404",
-		    "no channel \"%.63s\"%s%s\n"
-		    "list them: meshhook alert channel",
-		    name, s->slug != NULL ? " in " : " of the installation",
-		    s->slug != NULL ? s->slug : "");
+		return unknown(s, name, err);
 	return 0;
 }
 
@@ -197,17 +199,7 @@ static const struct column listed[] = {
 static int
 list(struct session *s, struct error *err)
 {
-	struct out *out = &s->cli->out;
-
-	if (alert_args(s->cli, 0, 0, "list", err) < 0)
-		return -1;
-	if (out->format == OUT_TEXT)
-		out->format = OUT_TABLE;
-	OUT_BEGIN(out, listed);
-	if (SESSION_ROWS(s, &sql_alert_channels, err, alert_scope(s)) < 0)
-		return -1;
-	out_end(out);
-	return EXIT_OK;
+	return alert_list(s, &sql_alert_channels, listed, NELEM(listed), err);
 }
 
 static int
@@ -225,39 +217,19 @@ change(struct session *s, struct error *err)
 static int
 drop(struct session *s, struct error *err)
 {
-	struct rows rows = { 0 };
-	int n;
+	int n = alert_remove(s, &sql_alert_channel_remove, err);
 
-	if (alert_args(s->cli, 1, 1, "remove NAME", err) < 0 ||
-	    SESSION_QUERY(s, &sql_alert_channel_remove, &rows, err,
-		alert_scope(s), db_text(s->cli->args[1])) < 0)
+	if (n < 0)
 		return -1;
-	n = rows.n;
-	rows_deinit(&rows);
-	if (n == 0)
-		return fail(err, FAULT_INPUT, "PT404",
-		    "no channel \"%.63s\"\nlist them: meshhook alert channel",
-		    s->cli->args[1]);
-	return EXIT_OK;
+	return n > 0 ? EXIT_OK : unknown(s, s->cli->args[1], err);
 }
 
 static int
 cmd_alert_channel(struct cli *cli, struct error *err)
 {
-	static const char *const words[] = { "list", "add", "set", "remove",
-		NULL };
-	static int (*const fns[])(
-	    struct session *, struct error *) = { list, add, change, drop };
-	struct session s = { 0 };
-	int word = alert_word(cli, words, err), r;
+	static alert_fn *const fns[] = { list, add, change, drop };
 
-	if (word < 0)
-		return -1;
-	r = alert_open(&s, cli, err);
-	if (r == 0)
-		r = fns[word](&s, err);
-	session_close(&s);
-	return r;
+	return alert_dispatch(cli, fns, err);
 }
 
 static const struct opt channel_opts[] = {
@@ -384,12 +356,7 @@ send_test(struct session *s, struct error *err)
 		id = rows_int(&rows, 0, "id");
 	rows_deinit(&rows);
 	if (id == 0)
-		return fail(err, FAULT_INPUT, "PT404",
-		    "no channel \"%.63s\"%s%s\n"
-		    "list them: meshhook alert channel",
-		    s->cli->args[0],
-		    s->slug != NULL ? " in " : " of the installation",
-		    s->slug != NULL ? s->slug : "");
+		return unknown(s, s->cli->args[0], err);
 	return follow(s, id, within, err);
 }
 

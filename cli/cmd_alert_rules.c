@@ -21,17 +21,7 @@ static const struct column listed[] = {
 static int
 list(struct session *s, struct error *err)
 {
-	struct out *out = &s->cli->out;
-
-	if (alert_args(s->cli, 0, 0, "list", err) < 0)
-		return -1;
-	if (out->format == OUT_TEXT)
-		out->format = OUT_TABLE;
-	OUT_BEGIN(out, listed);
-	if (SESSION_ROWS(s, &sql_alert_rules, err, alert_scope(s)) < 0)
-		return -1;
-	out_end(out);
-	return EXIT_OK;
+	return alert_list(s, &sql_alert_rules, listed, NELEM(listed), err);
 }
 
 static const struct column changed[] = {
@@ -125,12 +115,9 @@ add(struct session *s, struct error *err)
 }
 
 static int
-unknown(struct session *s, struct error *err)
+unknown(const struct session *s, const char *name, struct error *err)
 {
-	return fail(err, FAULT_INPUT, "PT404",
-	    "no rule \"%.63s\"%s%s\nlist them: meshhook alert rules",
-	    s->cli->args[1], s->slug != NULL ? " in " : " of the installation",
-	    s->slug != NULL ? s->slug : "");
+	return alert_unknown(s, "rule", name, "rules", err);
 }
 
 static int
@@ -145,7 +132,7 @@ change(struct session *s, struct error *err)
 	    store(s, &sql_alert_rule_set, expr, &record, err) < 0)
 		return -1;
 	if (record == NULL)
-		return unknown(s, err);
+		return unknown(s, cli->args[1], err);
 	OUT_OBJECT(&cli->out, &cli->arena, changed, record);
 	return EXIT_OK;
 }
@@ -153,35 +140,19 @@ change(struct session *s, struct error *err)
 static int
 drop(struct session *s, struct error *err)
 {
-	struct rows rows = { 0 };
-	int n;
+	int n = alert_remove(s, &sql_alert_rule_remove, err);
 
-	if (alert_args(s->cli, 1, 1, "remove NAME", err) < 0 ||
-	    SESSION_QUERY(s, &sql_alert_rule_remove, &rows, err, alert_scope(s),
-		db_text(s->cli->args[1])) < 0)
+	if (n < 0)
 		return -1;
-	n = rows.n;
-	rows_deinit(&rows);
-	return n > 0 ? EXIT_OK : unknown(s, err);
+	return n > 0 ? EXIT_OK : unknown(s, s->cli->args[1], err);
 }
 
 static int
 cmd_alert_rules(struct cli *cli, struct error *err)
 {
-	static const char *const words[] = { "list", "add", "set", "remove",
-		NULL };
-	static int (*const fns[])(
-	    struct session *, struct error *) = { list, add, change, drop };
-	struct session s = { 0 };
-	int word = alert_word(cli, words, err), r;
+	static alert_fn *const fns[] = { list, add, change, drop };
 
-	if (word < 0)
-		return -1;
-	r = alert_open(&s, cli, err);
-	if (r == 0)
-		r = fns[word](&s, err);
-	session_close(&s);
-	return r;
+	return alert_dispatch(cli, fns, err);
 }
 
 static const struct opt opts[] = {
