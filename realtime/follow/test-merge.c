@@ -4,7 +4,6 @@
  */
 #include "core/buf.h"
 #include "core/mem.h"
-#include "realtime/follow/merge.h"
 #include "realtime/follow/test-merge.h"
 
 #include <stdio.h>
