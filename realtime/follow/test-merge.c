@@ -2,9 +2,9 @@
  * The reader's algorithm by traces, in virtual time. test-merge-world.c has it
  * against a world that loses, doubles and delays whatever it may.
  */
+#include "realtime/follow/test-merge.h"
 #include "core/buf.h"
 #include "core/mem.h"
-#include "realtime/follow/test-merge.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,166 @@
+#include "cli/alert.h"
+#include "cli/commands.h"
+#include "core/time.h"
+
+#include <string.h>
+
+int
+alert_open(struct session *s, struct cli *cli, struct error *err)
+{
+	if (session_open(s, cli, err) < 0)
+		return -1;
+	if (cli_opt(cli, "installation") != NULL ||
+	    config_text(&cli->config, SETTING_PROJECT) == NULL)
+		return 0;
+	return session_project(s, err);
+}
+
+struct db_param
+alert_scope(const struct session *s)
+{
+	return db_text(s->id[0] != '\0' ? s->id : NULL);
+}
+
+int
+alert_duration(struct cli *cli, const char *name, int64_t unit_ms,
+    struct db_param *out, struct error *err)
+{
+	const char *text = cli_opt(cli, name);
+	int64_t ms;
+
+	*out = db_null(DB_INT4);
+	if (text == NULL)
+		return 0;
+	if (duration_parse(str_of(text), &ms) < 0 || ms > 30 * 86400000LL)
+		return usage(err,
+		    "--%s: \"%.80s\" is no duration\nsuch as 30s, 5m, 2h", name,
+		    text);
+	*out = db_int4((int)(ms / unit_ms));
+	return 0;
+}
+
+int
+alert_labels(struct cli *cli, struct db_param *out, struct error *err)
+{
+	const char *lines = cli_opt(cli, "label");
+	struct json *o = json_object(&cli->arena);
+
+	*out = db_null(DB_JSONB);
+	if (lines == NULL)
+		return 0;
+	while (*lines != '\0') {
+		size_t n = strcspn(lines, "\n");
+		const char *eq = memchr(lines, '=', n);
+		struct str value;
+
+		if (eq == NULL || eq == lines)
+			return usage(err,
+			    "--label takes NAME=VALUE, not \"%.80s\"\n"
+			    "as in: --label queue=work",
+			    lines);
+		value = (struct str){ eq + 1, (size_t)(lines + n - eq) - 1 };
+		json_set_str(&cli->arena, o,
+		    (struct str){ lines, (size_t)(eq - lines) },
+		    json_string(&cli->arena, value));
+		lines += n + (lines[n] == '\n');
+	}
+	*out = db_jsonb(json_text(&cli->arena, o));
+	return 0;
+}
+
+struct db_param
+alert_switch(const struct cli *cli, const char *name)
+{
+	const char *text = cli_opt(cli, name);
+
+	return text == NULL ? db_null(DB_BOOL)
+			    : db_bool(strcmp(text, "on") == 0);
+}
+
+/* Which of the words, NULL-terminated; the first where there is none. */
+static int
+word_find(struct cli *cli, const char *const words[], struct error *err)
+{
+	const char *all = words[0];
+
+	if (cli->n_args == 0)
+		return 0;
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(words[i], cli->args[0]) == 0)
+			return i;
+	for (int i = 1; words[i] != NULL; i++)
+		all = arena_printf(&cli->arena, "%s, %s", all, words[i]);
+	return usage(err, "%s has no \"%.40s\"\nit has: %s",
+	    cmd_name(&cli->arena, cli->cmd), cli->args[0], all);
+}
+
+int
+alert_args(struct cli *cli, size_t least, size_t most, const char *form,
+    struct error *err)
+{
+	size_t n = cli->n_args > 0 ? cli->n_args - 1 : 0;
+
+	if (n >= least && n <= most)
+		return 0;
+	return usage(err, "too %s arguments\nas in: meshhook %s %s",
+	    n < least ? "few" : "many", cmd_name(&cli->arena, cli->cmd), form);
+}
+
+int
+alert_dispatch(struct cli *cli, alert_fn *const fns[4], struct error *err)
+{
+	static const char *const words[] = { "list", "add", "set", "remove",
+		NULL };
+	struct session s = { 0 };
+	int word = word_find(cli, words, err), r;
+
+	if (word < 0)
+		return -1;
+	r = alert_open(&s, cli, err);
+	if (r == 0)
+		r = fns[word](&s, err);
+	session_close(&s);
+	return r;
+}
+
+int
+alert_list(struct session *s, const struct sql *sql,
+    const struct column *columns, size_t n, struct error *err)
+{
+	struct out *out = &s->cli->out;
+
+	if (alert_args(s->cli, 0, 0, "list", err) < 0)
+		return -1;
+	if (out->format == OUT_TEXT)
+		out->format = OUT_TABLE;
+	out_begin(out, columns, n);
+	if (SESSION_ROWS(s, sql, err, alert_scope(s)) < 0)
+		return -1;
+	out_end(out);
+	return EXIT_OK;
+}
+
+int
+alert_remove(struct session *s, const struct sql *sql, struct error *err)
+{
+	struct rows rows = { 0 };
+	int n;
+
+	if (alert_args(s->cli, 1, 1, "remove NAME", err) < 0 ||
+	    SESSION_QUERY(s, sql, &rows, err, alert_scope(s),
+		db_text(s->cli->args[1])) < 0)
+		return -1;
+	n = rows.n;
+	rows_deinit(&rows);
+	return n;
+}
+
+int
+alert_unknown(const struct session *s, const char *what, const char *name,
+    const char *list, struct error *err)
+{
+	return fail(err, FAULT_INPUT, "PT404",
+	    "no %s \"%.63s\"%s%s\nlist them: meshhook alert %s", what, name,
+	    s->slug != NULL ? " in " : " of the installation",
+	    s->slug != NULL ? s->slug : "", list);
+}
