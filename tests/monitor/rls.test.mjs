@@ -67,8 +67,10 @@ for (const [table, from] of Object.entries(least))
     }
     assert.deepEqual((await who.stranger.db.from(table).select("project_id")).data, [{ project_id: project[theirs] }]);
     assert.equal((await who.anon.db.from(table).select("project_id")).status, 401);
-    const { data } = await who.service.db.from(table).select("project_id").or(`project_id.is.null,project_id.in.(${Object.values(project)})`);
-    assert.deepEqual(new Set(data.map((row) => row.project_id)), new Set([null, ...Object.values(project)]));
+    for (const id of [null, ...Object.values(project)]) {  // each asked for itself: REST answers 1,000 rows at most
+      const { data } = await who.service.db.from(table).select("project_id").filter("project_id", id ? "eq" : "is", id).limit(1);
+      assert.deepEqual(data, [{ project_id: id }]);
+    }
   });
 
 // What a role tries; true: it did something.
