@@ -23,3 +23,11 @@ histogram_end(uint32_t bucket)
 	return (int64_t)(HISTOGRAM_STEPS + bucket % HISTOGRAM_STEPS + 1)
 	    << (octave - 1);
 }
+
+double
+histogram_middle(uint32_t bucket)
+{
+	int64_t begin = bucket > 0 ? histogram_end(bucket - 1) : 0;
+
+	return (double)(begin + histogram_end(bucket) - 1) / 2;
+}

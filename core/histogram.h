@@ -21,3 +21,5 @@ enum {
 uint32_t histogram_bucket(int64_t us);
 /* The least duration, in microseconds, that is above a bucket. */
 int64_t histogram_end(uint32_t bucket);
+/* The middle of those that fall into it, in microseconds. */
+double histogram_middle(uint32_t bucket);

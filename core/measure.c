@@ -1,4 +1,5 @@
 #include "core/measure.h"
+#include "core/metrics.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,6 +11,10 @@ const struct measure measures[] = {
 	    "Bytes of archives, as packed." },
 	{ "archived_rows_total", NULL, NULL, "Rows that were archived." },
 	{ "arrivals_total", NULL, NULL, "Runs that were started." },
+	{ "attempt_time_seconds", "le", "seconds",
+	    "What attempts at steps took." },
+	{ "attempt_wait_seconds", "le", "seconds",
+	    "What attempts at steps waited once they were ready." },
 	{ "broadcast_failures_total", NULL, NULL,
 	    "Messages of live logs that Realtime refused." },
 	{ "broadcasts_total", NULL, NULL, "Messages of live logs." },
@@ -60,9 +65,9 @@ const struct measure measures[] = {
 	{ "sse_connections", NULL, NULL, "Streams of live logs open." },
 	{ "step_failures_total", NULL, NULL, "Steps that failed." },
 	{ "step_time_seconds", "q", "seconds",
-	    "What attempts at steps took, p50 to p99." },
+	    "What attempts at steps took lately, p50 to p99." },
 	{ "step_wait_seconds", "q", "seconds",
-	    "What steps waited once they were ready, p50 to p99." },
+	    "What attempts at steps waited lately, p50 to p99." },
 	{ "steps_total", NULL, NULL, "Steps that ended." },
 	{ "table_bytes", "table", "bytes",
 	    "Size of the queue's and the hot tables." },
@@ -105,6 +110,14 @@ measure_is_counter(struct str name)
 	return ends_in(name, "total");
 }
 
+int
+measure_is_histogram(struct str name)
+{
+	const struct measure *m = measure_find(name);
+
+	return m != NULL && m->label != NULL && strcmp(m->label, "le") == 0;
+}
+
 void
 measure_family(struct str name, struct buf *out)
 {
@@ -126,11 +139,28 @@ measure_head(struct str name, struct buf *out)
 	buf_init(&family);
 	measure_family(name, &family);
 	buf_addf(out, "# TYPE %s %s\n", family.bytes,
-	    measure_is_counter(name) ? "counter" : "gauge");
+	    measure_is_counter(name)         ? "counter"
+		: measure_is_histogram(name) ? "histogram"
+					     : "gauge");
 	if (m != NULL && m->unit != NULL)
 		buf_addf(out, "# UNIT %s %s\n", family.bytes, m->unit);
 	if (m != NULL)
 		buf_addf(out, "# HELP %s %s\n", family.bytes, m->help);
+	buf_deinit(&family);
+}
+
+void
+measure_histogram(struct str name,
+    const uint64_t counts[static HISTOGRAM_BUCKETS], struct buf *out)
+{
+	struct buf family;
+	double sum_us = 0;
+
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+		sum_us += (double)counts[i] * histogram_middle(i);
+	buf_init(&family);
+	measure_family(name, &family);
+	metrics_print_histogram(out, family.bytes, NULL, counts, sum_us);
 	buf_deinit(&family);
 }
 

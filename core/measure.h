@@ -1,15 +1,17 @@
 #pragma once
 /*
- * What a monitor measures: every metric of meshhook.queue_metrics with its
- * unit and meaning, in one table. /metrics prints from it, and a test holds
+ * What a monitor measures: every metric of meshhook.queue_metrics, and the
+ * histograms of histogram_totals(), with unit and meaning, in one table. /metrics prints from it, and a test holds
  * docs/monitoring.md and what is measured against it: a metric that is added
  * gets its line here and its row there.
  *
- * A name that ends in "_total" is a counter's, any other a gauge's. Its unit,
+ * A name that ends in "_total" is a counter's; one whose label is "le", a
+ * histogram's; any other, a gauge's. Its unit,
  * if it has one, ends the name that OpenMetrics wants: oldest_age of seconds
  * is meshhook_oldest_age_seconds.
  */
 #include "core/buf.h"
+#include "core/histogram.h"
 
 struct measure {
 	const char *name;
@@ -25,6 +27,7 @@ const struct measure *measure_find(struct str name);
 /* "meshhook_wal_bytes" of wal_bytes_total: the family, without "_total". */
 void measure_family(struct str name, struct buf *out);
 int measure_is_counter(struct str name);
+int measure_is_histogram(struct str name);
 
 /* "# TYPE", "# UNIT" and "# HELP" of a family. Of a metric that isn't in the
  * table only its type is known. */
@@ -33,3 +36,7 @@ void measure_head(struct str name, struct buf *out);
  * project. */
 void measure_sample(struct str name, struct str project, struct str value_label,
     double v, struct buf *out);
+/* A histogram's samples: how many fell into each bucket. Their sum is that of
+ * the buckets' middles, hence within a sixteenth. */
+void measure_histogram(struct str name,
+    const uint64_t counts[static HISTOGRAM_BUCKETS], struct buf *out);

@@ -1,7 +1,8 @@
 #include "core/metrics.h"
-#include "core/histogram.h"
 #include "core/mem.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,12 @@ struct metric {
 	uint64_t buckets[];
 };
 
-enum { PRINT_FROM = 6 };
+/* Bounds are the ends of every so manieth bucket, from 128 us to 2^32 us. */
+enum {
+	BOUND_STEP = HISTOGRAM_STEPS / 2,
+	BOUND_FIRST = 5 * HISTOGRAM_STEPS - 1,
+	BOUND_LAST = 30 * HISTOGRAM_STEPS - 1,
+};
 
 void
 metrics_init(struct metrics *m)
@@ -135,41 +141,42 @@ metric_quantile(const struct metric *h, double q)
 }
 
 static void
-print_sample(struct buf *out, const struct metric *x, const char *suffix,
-    const char *label, double v)
+print_sample(struct buf *out, const char *name, const char *suffix,
+    const char *labels, double v)
 {
-	const char *labels = x->labels != NULL ? x->labels : "";
-
-	buf_addf(out, "%s%s", x->name, suffix);
-	if (*labels != '\0' || *label != '\0')
-		buf_addf(out, "{%s%s%s}", labels,
-		    *labels != '\0' && *label != '\0' ? "," : "", label);
+	buf_addf(out, "%s%s", name, suffix);
+	if (labels != NULL)
+		buf_addf(out, "{%s}", labels);
 	buf_addf(out, " %.15g\n", v);
 }
 
 static void
-print_histogram(struct buf *out, const struct metric *x)
+print_bucket(struct buf *out, const char *name, const char *labels,
+    const char *le, uint64_t n)
+{
+	buf_addf(out, "%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n", name,
+	    labels != NULL ? labels : "", labels != NULL ? "," : "", le, n);
+}
+
+void
+metrics_print_histogram(struct buf *out, const char *name, const char *labels,
+    const uint64_t counts[static HISTOGRAM_BUCKETS], double sum_us)
 {
 	uint64_t seen = 0;
-	struct buf le;
+	char le[32];
 
-	buf_init(&le);
 	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		seen += x->buckets[i];
-		if ((i + 1) % HISTOGRAM_STEPS != 0 ||
-		    i / HISTOGRAM_STEPS < PRINT_FROM - 2)
+		seen += counts[i];
+		if (i < BOUND_FIRST || i > BOUND_LAST ||
+		    (i + 1) % BOUND_STEP != 0)
 			continue;
-		buf_clear(&le);
-		buf_addf(
-		    &le, "le=\"%.9g\"", (double)histogram_end(i) / 1000000.0);
-		print_sample(out, x, "_bucket", le.bytes, (double)seen);
-		if (seen == x->count)
-			break; /* those above say the same */
+		snprintf(
+		    le, sizeof(le), "%.10g", (double)histogram_end(i) / 1e6);
+		print_bucket(out, name, labels, le, seen);
 	}
-	buf_deinit(&le);
-	print_sample(out, x, "_bucket", "le=\"+Inf\"", (double)x->count);
-	print_sample(out, x, "_sum", "", (double)x->sum_us / 1000000.0);
-	print_sample(out, x, "_count", "", (double)x->count);
+	print_bucket(out, name, labels, "+Inf", seen);
+	print_sample(out, name, "_sum", labels, sum_us / 1e6);
+	print_sample(out, name, "_count", labels, (double)seen);
 }
 
 /* A name says its unit: "meshhook_http_seconds", "meshhook_stream_bytes". */
@@ -200,12 +207,14 @@ metrics_print(const struct metrics *m, struct buf *out)
 			family = x->name;
 		}
 		if (x->type == METRIC_HISTOGRAM)
-			print_histogram(out, x);
+			metrics_print_histogram(out, x->name, x->labels,
+			    x->buckets, (double)x->sum_us);
 		else if (x->type == METRIC_COUNTER)
-			print_sample(
-			    out, x, "_total", "", (double)metric_count(x));
+			print_sample(out, x->name, "_total", x->labels,
+			    (double)metric_count(x));
 		else
-			print_sample(out, x, "", "", x->fn(x->arg));
+			print_sample(
+			    out, x->name, "", x->labels, x->fn(x->arg));
 	}
 }
 

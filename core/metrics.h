@@ -5,11 +5,14 @@
  * A metric is a family's name and one set of labels; those of one name have the
  * same type and help. Counters only
  * grow; a gauge is read when it is printed; a histogram counts microseconds in
- * the buckets of core/histogram.h, and is printed in seconds, by octave.
+ * the buckets of core/histogram.h, and is printed in seconds, by half octaves
+ * from 128 us to 72 minutes, always the same: so its bounds are exact, and
+ * a bound that is new to a reader never comes with a count.
  */
 #include <stdint.h>
 
 #include "core/buf.h"
+#include "core/histogram.h"
 #include "core/list.h"
 
 struct metrics {
@@ -49,6 +52,10 @@ void metrics_tick(struct metrics *m, int64_t now_ms);
 void metrics_json(const struct metrics *m, struct buf *out);
 /* All of it but the METRICS_END, before which others may add theirs. */
 void metrics_print(const struct metrics *m, struct buf *out);
+/* The samples of a histogram that is counted elsewhere. */
+void metrics_print_histogram(struct buf *out, const char *name,
+    const char *labels, const uint64_t counts[static HISTOGRAM_BUCKETS],
+    double sum_us);
 #define METRICS_END "# EOF\n"
 #define METRICS_TYPE                                                           \
 	"application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -70,12 +70,41 @@ test_text(void **state)
 	buf_deinit(&out);
 }
 
+/* Its sum is that of the middles. */
+static void
+test_histogram(void **state)
+{
+	uint64_t counts[HISTOGRAM_BUCKETS] = { 0 };
+	struct buf out;
+
+	(void)state;
+	buf_init(&out);
+	assert_true(measure_is_histogram(STR("attempt_wait_seconds")));
+	assert_false(measure_is_histogram(STR("step_wait_seconds")));
+	counts[histogram_bucket(1000000)] = 10;
+	measure_head(STR("attempt_wait_seconds"), &out);
+	measure_histogram(STR("attempt_wait_seconds"), counts, &out);
+	assert_ptr_equal(strstr(out.bytes,
+			     "# TYPE meshhook_attempt_wait_seconds histogram\n"
+			     "# UNIT meshhook_attempt_wait_seconds seconds\n"
+			     "# HELP meshhook_attempt_wait_seconds "),
+	    out.bytes);
+	assert_non_null(strstr(out.bytes,
+	    "meshhook_attempt_wait_seconds_bucket{le=\"+Inf\"} 10\n"));
+	assert_non_null(
+	    strstr(out.bytes, "meshhook_attempt_wait_seconds_count 10\n"));
+	assert_non_null(
+	    strstr(out.bytes, "meshhook_attempt_wait_seconds_sum 10.158075\n"));
+	buf_deinit(&out);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_histogram),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,8 +16,9 @@ create table meshhook_engine.histogram_deltas (
   cells smallint[] not null,
   counts int[] not null
 );
--- slot: the half minute that it was recorded in, while that is this one or the one before it; then
--- '-infinity'. A row holds each cell once.
+-- slot: the half minute that it was recorded in, while that is this one or the one before it. The
+-- project of zeros is all projects; what was before is kept of them alone, as slot '-infinity'.
+-- A row holds each cell once.
 create table meshhook_engine.histograms (
   slot timestamptz not null,
   project_id uuid not null,
@@ -25,8 +26,9 @@ create table meshhook_engine.histograms (
   counts bigint[] not null,
   primary key (slot, project_id)
 ) with (fillfactor = 50);
+create index histograms_by_project on meshhook_engine.histograms (project_id);
 comment on table meshhook_engine.histogram_deltas is 'What fold_histograms() adds to the histograms: a row a commit and project.';
-comment on table meshhook_engine.histograms is 'How often each duration was seen, by project: of the last half minutes, and (slot -infinity) of all before them.';
+comment on table meshhook_engine.histograms is 'How often each duration was seen, of the last half minutes: by project, and of all; of all (the id of zeros) also before them, as slot -infinity.';
 
 create function meshhook_engine.cell_metric(p_cell int) returns text
 language sql immutable
@@ -54,38 +56,42 @@ comment on function meshhook_engine.histogram_edge(timestamptz) is 'Since when p
 create function meshhook_engine.fold_histograms() returns void
 language plpgsql set search_path = '' as $$
 declare
+  all_projects constant uuid := '00000000-0000-0000-0000-000000000000';
   v_edge timestamptz := meshhook_engine.histogram_edge(clock_timestamp());
 begin
   with gone as (
     delete from meshhook_engine.histogram_deltas where ctid = any (array(
       select ctid from meshhook_engine.histogram_deltas limit 50000))
-    returning project_id, at, cells, counts),
-  past as (
+    returning case when at >= v_edge then date_bin('30 seconds', at, timestamptz 'epoch') else '-infinity' end as slot,
+      project_id, cells, counts),
+  over as (
     delete from meshhook_engine.histograms where slot > '-infinity' and slot < v_edge
     returning project_id, cells, counts),
   more as (
-    select case when g.at < v_edge then '-infinity' else date_bin('30 seconds', g.at, timestamptz 'epoch') end as slot,
-           g.project_id, g.cells, g.counts::bigint[] as counts
-      from gone g
+    select g.slot, p.project_id, g.cell, g.n
+      from (select g.slot, g.project_id, c.cell, sum(c.n) as n
+              from gone g, unnest(g.cells, g.counts) c(cell, n) group by 1, 2, 3) g,
+           lateral (values (g.project_id), (all_projects)) p(project_id)
+     where g.slot > '-infinity' or p.project_id = all_projects
     union all
-    select '-infinity', p.project_id, p.cells, p.counts from past p),
+    select '-infinity', o.project_id, c.cell, c.n from over o, unnest(o.cells, o.counts) c(cell, n)
+     where o.project_id = all_projects),
   sums as (
-    select x.slot, x.project_id, c.cell, sum(c.n)::bigint as n
+    select x.slot, x.project_id, x.cell, sum(x.n)::bigint as n
       from (select * from more union all
-            select h.slot, h.project_id, h.cells, h.counts from meshhook_engine.histograms h
-             where (h.slot, h.project_id) in (select m.slot, m.project_id from more m)) x,
-           unnest(x.cells, x.counts) c(cell, n)
+            select h.slot, h.project_id, c.cell, c.n
+              from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
+             where (h.slot, h.project_id) in (select m.slot, m.project_id from more m)) x
      group by 1, 2, 3)
   insert into meshhook_engine.histograms as h (slot, project_id, cells, counts)
     select s.slot, s.project_id, array_agg(s.cell), array_agg(s.n) from sums s group by 1, 2
   on conflict (slot, project_id) do update set cells = excluded.cells, counts = excluded.counts;
 end $$;
 comment on function meshhook_engine.fold_histograms() is
-  'Add up to 50,000 rows of deltas to the histograms, and slots that are over to what was before.';
+  'Add up to 50,000 rows of deltas to the histograms, of their projects and of all; of slots that are over only those of all are kept, added up.';
 
 -- Percentiles of the last half minute to minute: the bucket in which so large a share of all ends.
--- Those of the installation are of all projects' histograms added up; beyond 100 projects the
--- quietest have none of their own.
+-- Beyond 100 projects the quietest have none of their own.
 create function meshhook_engine.probe_histograms(p_now timestamptz)
 returns table (metric text, project uuid, label text, label_value text, value float8)
 language plpgsql stable set search_path = '' as $$
@@ -93,14 +99,13 @@ language plpgsql stable set search_path = '' as $$
 begin
   return query
     with seen as materialized (
-      select h.project_id, c.cell, sum(c.n)::float8 as n
+      select nullif(h.project_id, '00000000-0000-0000-0000-000000000000') as project, c.cell, sum(c.n)::float8 as n
         from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
        where h.slot >= meshhook_engine.histogram_edge(p_now) group by 1, 2),
     cells as (
-      select null::uuid as project, s.cell, sum(s.n) as n from seen s group by 2
-      union all
-      select s.project_id, s.cell, s.n from seen s
-       where s.project_id in (select x.project_id from seen x group by 1 order by sum(x.n) desc limit 100)),
+      select s.project, s.cell, s.n from seen s
+       where s.project is null
+          or s.project in (select x.project from seen x where x.project is not null group by 1 order by sum(x.n) desc limit 100)),
     ranked as (
       select c.project, c.cell / 512 as metric, c.cell % 512 as bucket, sum(c.n) over (w order by c.cell) as upto,
              sum(c.n) over w as total
@@ -116,13 +121,15 @@ end $$;
 comment on function meshhook_engine.probe_histograms is
   'Percentiles (p50, p95, p99) of what steps waited and took in the last half minute to minute, in seconds, within a sixteenth: by project (100 at most, the busiest), and of all. No rows where nothing was recorded.';
 
+-- A few rows are read, however many projects there are.
 create function meshhook_engine.histogram_totals()
-returns table (metric text, project uuid, le float8, n bigint)
+returns table (metric text, bucket int, n bigint)
 language sql stable security definer set search_path = '' as $$
-  select meshhook_engine.cell_metric(c.cell), h.project_id,
-         meshhook_engine.bucket_end(c.cell % 512) / 1e6, sum(c.n)::bigint
-    from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
-   group by c.cell, h.project_id order by 1, 2, 3
+  select (array['attempt_wait_seconds', 'attempt_time_seconds'])[1 + x.cell / 512], x.cell % 512, sum(x.n)::bigint
+    from (select c.cell::int, c.n from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
+           where h.project_id = '00000000-0000-0000-0000-000000000000'
+          union all select 0, 0 union all select 512, 0) x
+   group by x.cell order by x.cell
 $$;
 comment on function meshhook_engine.histogram_totals() is
-  'The histograms since ever: how many attempts (n) waited or took less than le seconds and not less than the next smaller le there can be. They only grow; what commits brought since the last fold is not in them yet.';
+  'The histograms of all projects since ever, those that are gone too: how many attempts (n) fell into a bucket. They only grow; what commits brought since the last fold is not in them yet.';

@@ -69,21 +69,45 @@ reply_all(struct scrape *s)
 			list_entry(s->waiting.next, struct waiter, link)));
 }
 
+/* A row a bucket. The row behind them. */
+static int
+print_histogram(struct scrape *s, struct rows *rows, int i)
+{
+	uint64_t counts[HISTOGRAM_BUCKETS] = { 0 };
+	struct str metric = rows_str(rows, i, "metric");
+
+	for (; i < rows->n && str_eq(rows_str(rows, i, "metric"), metric);
+	     i++) {
+		int64_t bucket = rows_int(rows, i, "bucket");
+
+		if (bucket >= 0 && bucket < HISTOGRAM_BUCKETS)
+			counts[bucket] =
+			    (uint64_t)rows_double(rows, i, "value");
+	}
+	measure_histogram(metric, counts, &s->queue);
+	return i;
+}
+
 static void
 print_rows(struct scrape *s, struct rows *rows)
 {
 	struct str family = { 0 };
 
 	buf_clear(&s->queue);
-	for (int i = 0; i < rows->n; i++) {
+	for (int i = 0; i < rows->n;) {
 		struct str metric = rows_str(rows, i, "metric");
 
 		if (!str_eq(metric, family))
 			measure_head(metric, &s->queue);
+		family = metric;
+		if (measure_is_histogram(metric)) {
+			i = print_histogram(s, rows, i);
+			continue;
+		}
 		measure_sample(metric, rows_str(rows, i, "project"),
 		    rows_str(rows, i, "label_value"),
 		    rows_double(rows, i, "value"), &s->queue);
-		family = metric;
+		i++;
 	}
 }
 

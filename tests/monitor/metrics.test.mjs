@@ -132,6 +132,34 @@ test("the newest metrics are served, each with its type, unit and help, and name
   assert.equal(await g.stop(), 0);
 });
 
+test("what attempts waited and took is counted in histograms, whose bounds are always the same", async () => {
+  const g = await gateway({ MESHHOOK_METRICS_PROJECTS: "1" });
+  const read = async (name) => {
+    const f = (await g.metrics())[`meshhook_${name}`];
+    assert.deepEqual([f.type, f.unit], ["histogram", "seconds"]);
+    const of = (end) => f.samples.filter(([n]) => n === `meshhook_${name}_${end}`);
+    for (const [, labels] of f.samples) assert.deepEqual(Object.keys(labels).filter((l) => l !== "le"), []);
+    return { buckets: Object.fromEntries(of("bucket").map(([, l, n]) => [l.le, n])), sum: of("sum")[0][2], count: of("count")[0][2] };
+  };
+  const [wait, time] = [await read("attempt_wait_seconds"), await read("attempt_time_seconds")];
+  // buckets of core/histogram.h: 147 ends at 1.572864 s, where 148 begins; the last one is of days
+  await sql(`insert into meshhook_engine.histogram_deltas (project_id, cells, counts)
+    select id, '{147,148,287,650}', '{3,1,1,7}' from meshhook.projects where slug = $1`, slug);
+  const middles = 3 * (1.441792 + 1.572864) / 2 + (1.572864 + 1.703936) / 2 + (257698.03776 + 274877.906944) / 2;
+  const more = await until("they are folded, and served", async () => {
+    const m = await read("attempt_wait_seconds");
+    return m.count > wait.count && m;
+  });
+  const rise = (le) => more.buckets[le] - wait.buckets[le];
+  assert.deepEqual(Object.keys(more.buckets), Object.keys(wait.buckets));
+  assert.deepEqual(Object.keys(more.buckets), Object.keys(time.buckets));
+  assert.deepEqual(Object.keys(more.buckets), Object.keys((await read("http_seconds")).buckets));
+  assert.deepEqual(["1.048576", "1.572864", "2.097152", "4294.967296", "+Inf"].map(rise), [0, 3, 4, 4, 5]);
+  assert.ok(Math.abs(more.sum - wait.sum - middles) < 0.001, `${more.sum - wait.sum} is not ${middles}`);
+  assert.equal((await read("attempt_time_seconds")).count, time.count + 7);
+  assert.equal(await g.stop(), 0);
+});
+
 test("every metric in the dashboard is served, and every one that is measured is in it", async () => {
   const dashboard = JSON.parse(fs.readFileSync(path.join(root, "docs/grafana.json"), "utf8"));
   const table = [...fs.readFileSync(path.join(root, "core/measure.c"), "utf8").matchAll(/^\t\{ "(\w+)"/gm)].map((m) => m[1]);
@@ -156,7 +184,7 @@ test("every metric in the dashboard is served, and every one that is measured is
   }
   const page = fs.readFileSync(path.join(root, "docs/monitoring.md"), "utf8");
   for (const name of table) {
-    assert.ok([...shown].some((s) => s === `meshhook_${name}` || s === `meshhook_${name}_seconds`), `no panel shows ${name}`);
+    assert.ok(["", "_seconds", "_bucket"].some((end) => shown.has(`meshhook_${name}${end}`)), `no panel shows ${name}`);
     assert.ok(new RegExp(`\`(meshhook_)?${name}\``).test(page), `docs/monitoring.md doesn't have ${name}`);
   }
   assert.equal(await g.stop(), 0);

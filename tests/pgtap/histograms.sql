@@ -61,32 +61,40 @@ select ok(bool_and(value = meshhook_engine.bucket_middle(pg_temp.bucket(case lab
   where project = b and metric = 'step_time_seconds';
 
 -- Merging is exact: the cells hold what counting all durations at once gives.
+create function pg_temp.all_projects() returns uuid language sql immutable return uuid '00000000-0000-0000-0000-000000000000';
 create function pg_temp.counted() returns table (project uuid, cell int, n bigint) language sql as $$
   select h.project_id, c.cell, sum(c.n)::bigint from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
    group by 1, 2 $$;
+create function pg_temp.totals() returns table (cell int, n bigint) language sql as $$
+  select t.bucket + case t.metric when 'attempt_wait_seconds' then 0 when 'attempt_time_seconds' then 512 end, t.n
+    from meshhook_engine.histogram_totals() t where t.n > 0 $$;
 select bag_eq('select * from pg_temp.counted()',
-  'select project, metric * 512 + pg_temp.bucket(us), count(*) from kept group by 1, 2', 'merged without loss');
-select is((select sum(n) from meshhook_engine.histogram_totals(), p where project = a), 8000::numeric, 'all of it in the totals');
-select is((select sum(n) from meshhook_engine.histogram_totals(), p where project = b and metric = 'step_time_seconds' and le > 30),
-  (select count(*) from kept, p where project = b and us = 30000000)::numeric, 'by bucket');
+  $$select p, metric * 512 + pg_temp.bucket(us), count(*) from kept, unnest(array[project, pg_temp.all_projects()]) p group by 1, 2$$,
+  'merged without loss, of each project and of all');
+select bag_eq('select * from pg_temp.totals()', 'select metric * 512 + pg_temp.bucket(us), count(*) from kept group by 1',
+  'all of it in the totals');
 
--- A minute passes: what was is kept in the sum, and percentiles are of what came since.
+-- A minute passes: percentiles are of what came since, and the totals of all projects stay.
 update meshhook_engine.histograms set slot = slot - interval '2 minutes';
 select is_empty('select * from meshhook_engine.probe_histograms(now())', 'after a minute nothing was recorded lately');
+select is((select sum(n) from pg_temp.totals()), 9800::numeric, 'which is no reason to forget it');
 insert into d select a, 1, 5000000 from p, generate_series(1, 10);
 insert into kept select * from d;
 select pg_temp.commits();
 select meshhook_engine.compact_counters();
 select is((select array_agg(distinct round(value::numeric)) from meshhook_engine.probe_histograms(now())), '{5}',
   'only what is new');
-select is((select count(distinct slot) from meshhook_engine.histograms), 2::bigint, 'the past is one slot');
-select bag_eq('select * from pg_temp.counted()',
-  'select project, metric * 512 + pg_temp.bucket(us), count(*) from kept group by 1, 2', 'and nothing is lost');
+select results_eq('select slot, project_id from meshhook_engine.histograms order by 1, 2',
+  $$select t.slot, t.id from p, lateral (values ('-infinity'::timestamptz, pg_temp.all_projects()),
+      (date_bin('30 seconds', now(), timestamptz 'epoch'), pg_temp.all_projects()),
+      (date_bin('30 seconds', now(), timestamptz 'epoch'), p.a)) t(slot, id) order by 1, 2$$, 'the past is one row');
 insert into meshhook_engine.histogram_deltas (project_id, at, cells, counts) select a, now() - interval '1 day', '{512}', '{7}' from p;
+insert into kept select a, 1, 0 from p, generate_series(1, 7);
 select meshhook_engine.compact_counters();
-select is((select counts[array_position(cells, 512::smallint)] from meshhook_engine.histograms, p
-    where project_id = a and slot = '-infinity'), 7::bigint,
+select is((select sum(cardinality(cells)) from meshhook_engine.histograms h, p where h.project_id = p.a), 1::bigint,
   'what nobody folded for long is of the past');
+select bag_eq('select * from pg_temp.totals()', 'select metric * 512 + pg_temp.bucket(us), count(*) from kept group by 1',
+  'and nothing is lost');
 update meshhook_engine.leader set until = '-infinity';
 select is((select count(*) from meshhook_engine.tick(gen_random_uuid(), '1 s') t where t.metric = 'step_time_seconds'), 6::bigint,
   'a tick has them, of the project and of all');
@@ -123,6 +131,11 @@ select is(pg_temp.of(2), '5:1 601:1', 'and the rest doesn''t, yet');
 -- A project that goes takes its histograms with it; the others' stay.
 select meshhook.purge_project('test-alpha');
 select is((select count(*) from meshhook_engine.histograms where project_id = (select a from p)), 0::bigint, 'gone');
-select is((select count(distinct project_id) from meshhook_engine.histograms), 1::bigint, 'alone');
+select is((select count(distinct project_id) from meshhook_engine.histograms), 2::bigint, 'alone');
+select is((select string_agg(cell || ':' || n, ' ' order by cell) from pg_temp.totals()), '5:5 600:4 601:1',
+  'and what all did stays counted: nothing that Prometheus reads falls');
+truncate meshhook_engine.histograms;
+select bag_eq('select metric, bucket, n from meshhook_engine.histogram_totals()',
+  $$values ('attempt_wait_seconds', 0, 0::bigint), ('attempt_time_seconds', 0, 0)$$, 'before anything happens there is a 0 to rise from');
 
 select * from finish();
