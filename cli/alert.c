@@ -1,6 +1,5 @@
 #include "cli/alert.h"
 #include "cli/commands.h"
-#include "core/time.h"
 
 #include <string.h>
 
@@ -25,17 +24,15 @@ int
 alert_duration(struct cli *cli, const char *name, int64_t unit_ms,
     struct db_param *out, struct error *err)
 {
-	const char *text = cli_opt(cli, name);
-	int64_t ms;
+	int64_t ms = -1;
 
 	*out = db_null(DB_INT4);
-	if (text == NULL)
-		return 0;
-	if (duration_parse(str_of(text), &ms) < 0 || ms > 30 * 86400000LL)
-		return usage(err,
-		    "--%s: \"%.80s\" is no duration\nsuch as 30s, 5m, 2h", name,
-		    text);
-	*out = db_int4((int)(ms / unit_ms));
+	if (cli_opt_duration(cli, name, 0, "30s, 5m, 2h", &ms, err) < 0)
+		return -1;
+	if (ms > 30 * 86400000LL)
+		return usage(err, "--%s: 30 days at most", name);
+	if (ms >= 0)
+		*out = db_int4((int)(ms / unit_ms));
 	return 0;
 }
 
@@ -107,20 +104,13 @@ alert_args(struct cli *cli, size_t least, size_t most, const char *form,
 }
 
 int
-alert_dispatch(struct cli *cli, alert_fn *const fns[4], struct error *err)
+alert_dispatch(struct session *s, session_fn *const fns[4], struct error *err)
 {
 	static const char *const words[] = { "list", "add", "set", "remove",
 		NULL };
-	struct session s = { 0 };
-	int word = word_find(cli, words, err), r;
+	int word = word_find(s->cli, words, err);
 
-	if (word < 0)
-		return -1;
-	r = alert_open(&s, cli, err);
-	if (r == 0)
-		r = fns[word](&s, err);
-	session_close(&s);
-	return r;
+	return word < 0 ? -1 : fns[word](s, err);
 }
 
 int
@@ -133,11 +123,7 @@ alert_list(struct session *s, const struct sql *sql,
 		return -1;
 	if (out->format == OUT_TEXT)
 		out->format = OUT_TABLE;
-	out_begin(out, columns, n);
-	if (SESSION_ROWS(s, sql, err, alert_scope(s)) < 0)
-		return -1;
-	out_end(out);
-	return EXIT_OK;
+	return session_list(s, columns, n, sql, DB_PARAMS(alert_scope(s)), err);
 }
 
 int
@@ -153,14 +139,4 @@ alert_remove(struct session *s, const struct sql *sql, struct error *err)
 	n = rows.n;
 	rows_deinit(&rows);
 	return n;
-}
-
-int
-alert_unknown(const struct session *s, const char *what, const char *name,
-    const char *list, struct error *err)
-{
-	return fail(err, FAULT_INPUT, "PT404",
-	    "no %s \"%.63s\"%s%s\nlist them: meshhook alert %s", what, name,
-	    s->slug != NULL ? " in " : " of the installation",
-	    s->slug != NULL ? s->slug : "", list);
 }

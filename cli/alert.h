@@ -7,16 +7,16 @@
 int alert_open(struct session *s, struct cli *cli, struct error *err);
 /* The project's id for a statement, or null. */
 struct db_param alert_scope(const struct session *s);
-/* An option's duration in units of so many ms; null unless given. */
+/* An option's duration, of up to 30 days, in units of so many ms; null unless given. */
 int alert_duration(struct cli *cli, const char *name, int64_t unit_ms,
     struct db_param *out, struct error *err);
 /* --label NAME=VALUE lines as an object; null unless given. */
 int alert_labels(struct cli *cli, struct db_param *out, struct error *err);
 /* on, off; null unless given. */
 struct db_param alert_switch(const struct cli *cli, const char *name);
-typedef int alert_fn(struct session *s, struct error *err);
 /* list, add, set or remove, by the first argument; list where there is none. */
-int alert_dispatch(struct cli *cli, alert_fn *const fns[4], struct error *err);
+int alert_dispatch(
+    struct session *s, session_fn *const fns[4], struct error *err);
 /* So many arguments behind that word. */
 int alert_args(struct cli *cli, size_t least, size_t most, const char *form,
     struct error *err);
@@ -26,10 +26,6 @@ int alert_list(struct session *s, const struct sql *sql,
     const struct column *columns, size_t n, struct error *err);
 /* `remove NAME`, by a statement of scope and name; how many there were. */
 int alert_remove(struct session *s, const struct sql *sql, struct error *err);
-/* Fails: there is no such "rule" or "channel"; `list` is the command that
- * names them. */
-int alert_unknown(const struct session *s, const char *what, const char *name,
-    const char *list, struct error *err);
 
 #define ALERT_INSTALLATION                                                     \
 	{                                                                      \

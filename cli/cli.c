@@ -1,6 +1,8 @@
 #include "cli/cli.h"
 #include "core/buf.h"
 #include "core/json.h"
+#include "core/time.h"
+#include "core/uuid.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +42,33 @@ cli_opt_int(const struct cli *cli, const char *name, int64_t min, int64_t max,
 		    text, (long long)min, (long long)max);
 	*out = v;
 	return 0;
+}
+
+int
+cli_opt_duration(const struct cli *cli, const char *name, int64_t least_ms,
+    const char *such_as, int64_t *out, struct error *err)
+{
+	const char *text = cli_opt(cli, name);
+	int64_t ms;
+
+	if (text == NULL)
+		return 0;
+	if (duration_parse(str_of(text), &ms) < 0 || ms < least_ms)
+		return usage(err, "--%s: \"%.80s\" is no duration\nsuch as %s",
+		    name, text, such_as);
+	*out = ms;
+	return 0;
+}
+
+int
+cli_id(const char *text, const char *what, const char *list, struct error *err)
+{
+	struct uuid id;
+
+	if (uuid_parse(str_of(text), &id) == 0)
+		return 0;
+	return usage(err, "\"%.80s\" is no %s's id\nlist them: meshhook %s",
+	    text, what, list);
 }
 
 int

@@ -6,7 +6,9 @@
  *
  * A command's function returns the exit status, or -1 with *err, which main
  * prints with its next step and turns into one (enum exit_status). The first
- * line of an error says what is wrong, further lines say what to do.
+ * line of an error says what is wrong, further lines say what to do. Most run
+ * in a session with the database (cli/session.h), which is begun before them
+ * and closed behind them.
  */
 #include "cli/out.h"
 #include "core/arena.h"
@@ -25,8 +27,12 @@ enum exit_status {
 
 struct cli;
 struct cmd;
+struct session;
 
 typedef int cmd_fn(struct cli *cli, struct error *err);
+typedef int session_open_fn(
+    struct session *s, struct cli *cli, struct error *err);
+typedef int session_fn(struct session *s, struct error *err);
 
 /* An option; a const array of them ends with a NULL name. */
 struct opt {
@@ -53,7 +59,9 @@ struct cmd {
 	unsigned formats;               /* OUT_BIT()s; 0: prints no records */
 	enum out_format format;         /* unless -o says otherwise */
 	int min_args, max_args;         /* max -1: any number */
-	cmd_fn *fn;
+	cmd_fn *fn;                     /* or, in a session that open begins: */
+	session_open_fn *open;
+	session_fn *run;
 };
 
 extern const struct cmd *const commands[]; /* NULL-terminated */
@@ -78,9 +86,15 @@ const char *cli_opt(const struct cli *cli, const char *name);
 /* Into *out when given, which otherwise stays. */
 int cli_opt_int(const struct cli *cli, const char *name, int64_t min,
     int64_t max, int64_t *out, struct error *err);
+/* Likewise, in milliseconds; such_as: "2h, 7d". */
+int cli_opt_duration(const struct cli *cli, const char *name, int64_t least_ms,
+    const char *such_as, int64_t *out, struct error *err);
 /* A wrong command line: exit 2. A line for what, then one for what to do. */
 int usage(struct error *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Fails unless text is the id of such a thing as the command `list` shows. */
+int cli_id(
+    const char *text, const char *what, const char *list, struct error *err);
 /* A file, or standard input for "-"; at most 64 MiB. */
 int cli_read(
     struct cli *cli, const char *path, struct str *out, struct error *err);

@@ -23,19 +23,10 @@ static const struct column alerts[] = {
 };
 
 static int
-cmd_alert_list(struct cli *cli, struct error *err)
+list(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = alert_open(&s, cli, err);
-
-	OUT_BEGIN(&cli->out, alerts);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_alert_list, err, alert_scope(&s),
-		    db_bool(cli_opt(cli, "all") != NULL));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, alerts, &sql_alert_list, err, alert_scope(s),
+	    db_bool(cli_opt(s->cli, "all") != NULL));
 }
 
 static const struct opt list_opts[] = {
@@ -61,7 +52,8 @@ const struct cmd cmd_alert_list_entry = {
 	.settings = ALERT_SETTINGS,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_alert_list,
+	.open = alert_open,
+	.run = list,
 };
 
 /* ---- alert ack ---------------------------------------------------------------- */
@@ -77,14 +69,9 @@ ack(struct session *s, struct error *err)
 {
 	const char *id = s->cli->args[0];
 	struct json *record;
-	struct uuid parsed;
 
-	if (uuid_parse(str_of(id), &parsed) < 0)
-		return usage(err,
-		    "\"%.80s\" is no alert's id\nlist them: meshhook alert "
-		    "list",
-		    id);
-	if (SESSION_RECORD(s, &sql_alert_ack, &record, err, db_text(id),
+	if (cli_id(id, "alert", "alert list", err) < 0 ||
+	    SESSION_RECORD(s, &sql_alert_ack, &record, err, db_text(id),
 		db_text(cli_opt(s->cli, "note"))) < 0)
 		return -1;
 	if (record == NULL)
@@ -95,20 +82,8 @@ ack(struct session *s, struct error *err)
 		    json_is(json_get(record, "before"), JSON_TRUE)
 			? "it was acknowledged before"
 			: "it doesn't fire");
-	OUT_OBJECT(&s->cli->out, &s->cli->arena, acked, record);
+	SESSION_SHOW(s, acked, record);
 	return EXIT_OK;
-}
-
-static int
-cmd_alert_ack(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = ack(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct opt ack_opts[] = {
@@ -134,7 +109,8 @@ const struct cmd cmd_alert_ack_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_alert_ack,
+	.open = session_open,
+	.run = ack,
 };
 
 /* ---- alert silence, silences, unsilence ----------------------------------------- */
@@ -168,20 +144,8 @@ silence(struct session *s, struct error *err)
 		db_text(cli->n_args > 0 ? cli->args[0] : NULL), labels,
 		db_int8(ms), db_text(cli_opt(cli, "comment"))) < 0)
 		return -1;
-	OUT_OBJECT(&cli->out, &cli->arena, silenced, record);
+	SESSION_SHOW(s, silenced, record);
 	return EXIT_OK;
-}
-
-static int
-cmd_alert_silence(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = alert_open(&s, cli, err);
-
-	if (r == 0)
-		r = silence(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct opt silence_opts[] = {
@@ -215,7 +179,8 @@ const struct cmd cmd_alert_silence_entry = {
 	.formats = OUT_RECORDS,
 	.format = OUT_TEXT,
 	.max_args = 1,
-	.fn = cmd_alert_silence,
+	.open = alert_open,
+	.run = silence,
 };
 
 static const struct column silences[] = {
@@ -229,18 +194,10 @@ static const struct column silences[] = {
 };
 
 static int
-cmd_alert_silences(struct cli *cli, struct error *err)
+list_silences(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = alert_open(&s, cli, err);
-
-	OUT_BEGIN(&cli->out, silences);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_alert_silences, err, alert_scope(&s));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(
+	    s, silences, &sql_alert_silences, err, alert_scope(s));
 }
 
 static const struct opt scope_opts[] = {
@@ -262,7 +219,8 @@ const struct cmd cmd_alert_silences_entry = {
 	.settings = ALERT_SETTINGS,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_alert_silences,
+	.open = alert_open,
+	.run = list_silences,
 };
 
 static int
@@ -270,32 +228,15 @@ unsilence(struct session *s, struct error *err)
 {
 	const char *id = s->cli->args[0];
 	struct rows rows = { 0 };
-	struct uuid parsed;
 	int r = 0;
 
-	if (uuid_parse(str_of(id), &parsed) < 0)
-		return usage(err,
-		    "\"%.80s\" is no silence's id\n"
-		    "list them: meshhook alert silences",
-		    id);
-	if (SESSION_QUERY(s, &sql_alert_unsilence, &rows, err, db_text(id)) < 0)
+	if (cli_id(id, "silence", "alert silences", err) < 0 ||
+	    SESSION_QUERY(s, &sql_alert_unsilence, &rows, err, db_text(id)) < 0)
 		return -1;
 	if (rows.n == 0)
 		r = fail(err, FAULT_INPUT, "PT404",
 		    "no silence %s\nlist them: meshhook alert silences", id);
 	rows_deinit(&rows);
-	return r;
-}
-
-static int
-cmd_alert_unsilence(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = unsilence(&s, err);
-	session_close(&s);
 	return r;
 }
 
@@ -314,7 +255,8 @@ const struct cmd cmd_alert_unsilence_entry = {
 	.settings = SETTING_G_DB | SETTING_G_LOG,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_alert_unsilence,
+	.open = session_open,
+	.run = unsilence,
 };
 
 /* ---- alert history, messages ------------------------------------------------------ */
@@ -331,27 +273,16 @@ static const struct column history[] = {
 };
 
 static int
-cmd_alert_history(struct cli *cli, struct error *err)
+list_history(struct session *s, struct error *err)
 {
-	const char *since = cli_opt(cli, "since");
+	struct cli *cli = s->cli;
 	int64_t ms = HISTORY_MS, limit = 200;
-	struct session s = { 0 };
-	int r = 0;
 
-	if (since != NULL && duration_parse(str_of(since), &ms) < 0)
-		return usage(err,
-		    "--since: \"%.80s\" is no duration\nsuch as 2h, 7d", since);
-	if (cli_opt_int(cli, "limit", 1, 100000, &limit, err) < 0)
+	if (cli_opt_duration(cli, "since", 0, "2h, 7d", &ms, err) < 0 ||
+	    cli_opt_int(cli, "limit", 1, 100000, &limit, err) < 0)
 		return -1;
-	r = alert_open(&s, cli, err);
-	OUT_BEGIN(&cli->out, history);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_alert_history, err, alert_scope(&s),
-		    db_text(cli_opt(cli, "rule")), db_int8(ms), db_int8(limit));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, history, &sql_alert_history, err, alert_scope(s),
+	    db_text(cli_opt(cli, "rule")), db_int8(ms), db_int8(limit));
 }
 
 static const struct opt history_opts[] = {
@@ -379,7 +310,8 @@ const struct cmd cmd_alert_history_entry = {
 	.settings = ALERT_SETTINGS,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_alert_history,
+	.open = alert_open,
+	.run = list_history,
 };
 
 static const struct column messages[] = {
@@ -394,23 +326,14 @@ static const struct column messages[] = {
 };
 
 static int
-cmd_alert_messages(struct cli *cli, struct error *err)
+list_messages(struct session *s, struct error *err)
 {
-	struct session s = { 0 };
 	int64_t limit = 100;
-	int r;
 
-	if (cli_opt_int(cli, "limit", 1, 100000, &limit, err) < 0)
+	if (cli_opt_int(s->cli, "limit", 1, 100000, &limit, err) < 0)
 		return -1;
-	r = alert_open(&s, cli, err);
-	OUT_BEGIN(&cli->out, messages);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_alert_messages, err, alert_scope(&s),
-		    db_text(cli_opt(cli, "state")), db_int8(limit));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, messages, &sql_alert_messages, err,
+	    alert_scope(s), db_text(cli_opt(s->cli, "state")), db_int8(limit));
 }
 
 static const struct opt messages_opts[] = {
@@ -439,5 +362,6 @@ const struct cmd cmd_alert_messages_entry = {
 	.settings = ALERT_SETTINGS,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_alert_messages,
+	.open = alert_open,
+	.run = list_messages,
 };

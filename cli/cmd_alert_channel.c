@@ -104,7 +104,7 @@ static const struct column added[] = {
 static int
 unknown(const struct session *s, const char *name, struct error *err)
 {
-	return alert_unknown(s, "channel", name, "channel", err);
+	return session_unknown(s, "channel", name, "alert channel", err);
 }
 
 /* What may be set of it, of the channel named `name`. */
@@ -176,7 +176,7 @@ add(struct session *s, struct error *err)
 	if (made != NULL)
 		json_set(&cli->arena, record, "secret",
 		    json_cstring(&cli->arena, made));
-	OUT_OBJECT(&cli->out, &cli->arena, added, record);
+	SESSION_SHOW(s, added, record);
 	if (made != NULL)
 		session_note(s,
 		    "The secret is shown this once: the receiver verifies "
@@ -210,7 +210,7 @@ change(struct session *s, struct error *err)
 	if (alert_args(s->cli, 1, 1, "set NAME --per-minute 10", err) < 0 ||
 	    settle(s, s->cli->args[1], &record, err) < 0)
 		return -1;
-	OUT_OBJECT(&s->cli->out, &s->cli->arena, added, record);
+	SESSION_SHOW(s, added, record);
 	return EXIT_OK;
 }
 
@@ -225,11 +225,11 @@ drop(struct session *s, struct error *err)
 }
 
 static int
-cmd_alert_channel(struct cli *cli, struct error *err)
+dispatch(struct session *s, struct error *err)
 {
-	static alert_fn *const fns[] = { list, add, change, drop };
+	static session_fn *const fns[] = { list, add, change, drop };
 
-	return alert_dispatch(cli, fns, err);
+	return alert_dispatch(s, fns, err);
 }
 
 static const struct opt channel_opts[] = {
@@ -294,7 +294,8 @@ const struct cmd cmd_alert_channel_entry = {
 	.formats = OUT_RECORDS,
 	.format = OUT_TEXT,
 	.max_args = 3,
-	.fn = cmd_alert_channel,
+	.open = alert_open,
+	.run = dispatch,
 };
 
 /* ---- alert send-test ------------------------------------------------------------ */
@@ -336,19 +337,18 @@ follow(struct session *s, int64_t id, int64_t within, struct error *err)
 				  "start one: meshhook monitor");
 		session_sleep(s, TEST_LOOK_MS);
 	}
-	OUT_OBJECT(&s->cli->out, &s->cli->arena, tested, record);
+	SESSION_SHOW(s, tested, record);
 	return str_is(state, "sent") ? EXIT_OK : EXIT_FAILED;
 }
 
 static int
 send_test(struct session *s, struct error *err)
 {
-	const char *span = cli_opt(s->cli, "within");
 	struct rows rows = { 0 };
 	int64_t within = TEST_MS, id = 0;
 
-	if (span != NULL && duration_parse(str_of(span), &within) < 0)
-		return usage(err, "--within: \"%.80s\" is no duration", span);
+	if (cli_opt_duration(s->cli, "within", 0, "30s, 5m", &within, err) < 0)
+		return -1;
 	if (SESSION_QUERY(s, &sql_alert_send_test, &rows, err, alert_scope(s),
 		db_text(s->cli->args[0])) < 0)
 		return -1;
@@ -358,18 +358,6 @@ send_test(struct session *s, struct error *err)
 	if (id == 0)
 		return unknown(s, s->cli->args[0], err);
 	return follow(s, id, within, err);
-}
-
-static int
-cmd_alert_send_test(struct cli *cli, struct error *err)
-{
-	struct session s = { 0 };
-	int r = alert_open(&s, cli, err);
-
-	if (r == 0)
-		r = send_test(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct opt test_opts[] = {
@@ -396,5 +384,6 @@ const struct cmd cmd_alert_send_test_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_alert_send_test,
+	.open = alert_open,
+	.run = send_test,
 };

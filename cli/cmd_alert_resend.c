@@ -37,16 +37,18 @@ which(const struct cli *cli, struct db_param *message, struct error *err)
 	return 0;
 }
 
-/* The records are the table's rows; one that was asked for by its number must
- * be there. */
+/* A message that was asked for by its number must be there. */
 static int
-resend(struct session *s, struct db_param message, struct error *err)
+resend(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
+	struct db_param message;
 	struct json *record;
 
+	if (which(cli, &message, err) < 0)
+		return -1;
 	if (cli->n_args == 0)
-		return SESSION_ROWS(s, &sql_alert_resend, err, message,
+		return SESSION_LIST(s, columns, &sql_alert_resend, err, message,
 		    alert_scope(s), db_text(cli_opt(cli, "channel")));
 	if (SESSION_RECORD(s, &sql_alert_resend, &record, err, message,
 		alert_scope(s), db_text(NULL)) < 0)
@@ -56,27 +58,10 @@ resend(struct session *s, struct db_param message, struct error *err)
 		    "message %s was not given up\nlist those that were: "
 		    "meshhook alert messages --state dead",
 		    cli->args[0]);
-	out_row(&cli->out, &cli->arena, record);
-	return 0;
-}
-
-static int
-cmd_alert_resend(struct cli *cli, struct error *err)
-{
-	struct session s = { 0 };
-	struct db_param message;
-	int r;
-
-	if (which(cli, &message, err) < 0)
-		return -1;
-	r = alert_open(&s, cli, err);
 	OUT_BEGIN(&cli->out, columns);
-	if (r == 0)
-		r = resend(&s, message, err);
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	out_row(&cli->out, &cli->arena, record);
+	out_end(&cli->out);
+	return EXIT_OK;
 }
 
 static const struct opt opts[] = {
@@ -108,5 +93,6 @@ const struct cmd cmd_alert_resend_entry = {
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
 	.max_args = 1,
-	.fn = cmd_alert_resend,
+	.open = alert_open,
+	.run = resend,
 };

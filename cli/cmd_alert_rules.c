@@ -110,14 +110,14 @@ add(struct session *s, struct error *err)
 			    cli->args[1]);
 		return -1;
 	}
-	OUT_OBJECT(&cli->out, &cli->arena, changed, record);
+	SESSION_SHOW(s, changed, record);
 	return EXIT_OK;
 }
 
 static int
 unknown(const struct session *s, const char *name, struct error *err)
 {
-	return alert_unknown(s, "rule", name, "rules", err);
+	return session_unknown(s, "rule", name, "alert rules", err);
 }
 
 static int
@@ -133,7 +133,7 @@ change(struct session *s, struct error *err)
 		return -1;
 	if (record == NULL)
 		return unknown(s, cli->args[1], err);
-	OUT_OBJECT(&cli->out, &cli->arena, changed, record);
+	SESSION_SHOW(s, changed, record);
 	return EXIT_OK;
 }
 
@@ -148,11 +148,11 @@ drop(struct session *s, struct error *err)
 }
 
 static int
-cmd_alert_rules(struct cli *cli, struct error *err)
+dispatch(struct session *s, struct error *err)
 {
-	static alert_fn *const fns[] = { list, add, change, drop };
+	static session_fn *const fns[] = { list, add, change, drop };
 
-	return alert_dispatch(cli, fns, err);
+	return alert_dispatch(s, fns, err);
 }
 
 static const struct opt opts[] = {
@@ -220,5 +220,6 @@ const struct cmd cmd_alert_rules_entry = {
 	.formats = OUT_RECORDS,
 	.format = OUT_TEXT,
 	.max_args = 3,
-	.fn = cmd_alert_rules,
+	.open = alert_open,
+	.run = dispatch,
 };

@@ -244,11 +244,9 @@ print(struct trial *t)
 static int
 print_failed(struct trial *t, int64_t since_ms, struct error *err)
 {
-	OUT_BEGIN(&t->s->cli->out, columns);
-	if (SESSION_ROWS(t->s, &sql_alert_failed, err, db_text(t->workflow),
-		db_int8(since_ms)) < 0)
+	if (SESSION_LIST(t->s, columns, &sql_alert_failed, err,
+		db_text(t->workflow), db_int8(since_ms)) < 0)
 		return -1;
-	out_end(&t->s->cli->out);
 	session_note(t->s,
 	    "Each failed run is told once, with its step, its error and a "
 	    "link.");
@@ -261,7 +259,6 @@ rule_read(struct trial *t, struct error *err)
 {
 	struct cli *cli = t->s->cli;
 	const char *expr = cli_opt(cli, "condition");
-	const char *hold = cli_opt(cli, "for");
 	struct rows rows = { 0 };
 	struct cond *cond;
 	struct error why;
@@ -292,8 +289,9 @@ rule_read(struct trial *t, struct error *err)
 			    &cli->arena, rows_text(&rows, 0, "workflow_id"));
 		rows_deinit(&rows);
 	}
-	if (hold != NULL && duration_parse(str_of(hold), &t->rule.hold_ms) < 0)
-		return usage(err, "--for: \"%.80s\" is no duration", hold);
+	if (cli_opt_duration(cli, "for", 0, "30s, 5m", &t->rule.hold_ms, err) <
+	    0)
+		return -1;
 	if (cond_parse(&cli->arena, str_of(expr), RANGE_MOST_MS, &cond, &why) <
 	    0)
 		return usage(err,
@@ -303,24 +301,18 @@ rule_read(struct trial *t, struct error *err)
 }
 
 static int
-cmd_alert_test(struct cli *cli, struct error *err)
+test(struct session *s, struct error *err)
 {
-	const char *since = cli_opt(cli, "since");
-	struct session s = { 0 };
-	struct trial t = { .s = &s };
+	struct trial t = { .s = s };
 	int64_t ms = DAY_MS;
 	int r;
 
-	if (since != NULL &&
-	    (duration_parse(str_of(since), &ms) < 0 || ms <= 0))
-		return usage(err,
-		    "--since: \"%.80s\" is no duration\nsuch as 2h, 7d", since);
+	if (cli_opt_duration(s->cli, "since", 1, "2h, 7d", &ms, err) < 0)
+		return -1;
 	arena_init(&t.store);
 	arena_init(&t.steps[0]);
 	arena_init(&t.steps[1]);
-	r = alert_open(&s, cli, err);
-	if (r == 0)
-		r = rule_read(&t, err);
+	r = rule_read(&t, err);
 	if (r == 0 && t.workflow != NULL)
 		r = print_failed(&t, ms, err);
 	else if (r == 0)
@@ -330,7 +322,6 @@ cmd_alert_test(struct cli *cli, struct error *err)
 	arena_deinit(&t.store);
 	arena_deinit(&t.steps[0]);
 	arena_deinit(&t.steps[1]);
-	session_close(&s);
 	return r;
 }
 
@@ -364,5 +355,6 @@ const struct cmd cmd_alert_test_entry = {
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
 	.max_args = 1,
-	.fn = cmd_alert_test,
+	.open = alert_open,
+	.run = test,
 };

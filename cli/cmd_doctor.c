@@ -17,7 +17,7 @@ enum {
 };
 
 struct doctor {
-	struct session session;
+	struct session *s;
 	struct arena *arena;
 	struct json *findings; /* {"check", "result", "detail", "mend"} */
 };
@@ -55,23 +55,23 @@ said(struct doctor *d, const struct error *err)
 static int
 check_database(struct doctor *d)
 {
-	const char *url = config_text(&d->session.cli->config, SETTING_DB_URL);
+	const char *url = config_text(&d->s->cli->config, SETTING_DB_URL);
 	struct error err = { 0 };
 	struct rows rows = { 0 };
 	int64_t before, after, skew;
 
-	if (SESSION_QUERY(&d->session, &sql_doctor_here, &rows, &err) < 0) {
+	if (SESSION_QUERY(d->s, &sql_doctor_here, &rows, &err) < 0) {
 		found(d, "database", FAILED,
 		    "check MESHHOOK_DB_URL and that the database runs",
 		    "%s: %s", config_masked(d->arena, url), said(d, &err));
 		return 0;
 	}
 	found(d, "database", OK, NULL, "PostgreSQL %s at %s, as %s",
-	    rows_text(&rows, 0, "server"), db_where(d->session.db),
+	    rows_text(&rows, 0, "server"), db_where(d->s->db),
 	    rows_text(&rows, 0, "role"));
 	rows_deinit(&rows);
 	before = time_wall_ms();
-	if (SESSION_QUERY(&d->session, &sql_doctor_here, &rows, &err) < 0)
+	if (SESSION_QUERY(d->s, &sql_doctor_here, &rows, &err) < 0)
 		return 0;
 	after = time_wall_ms();
 	skew = rows_time_ms(&rows, 0, "now") - (before + after) / 2;
@@ -98,7 +98,7 @@ static void
 check_pooler(struct doctor *d)
 {
 	static const char *const channels[] = { "meshhook_doctor", NULL };
-	struct session *s = &d->session;
+	struct session *s = d->s;
 	struct listen_options options = {
 		.db.url = config_text(&s->cli->config, SETTING_DB_URL),
 		.db.application_name = "meshhook doctor",
@@ -130,7 +130,7 @@ check_pooler(struct doctor *d)
 static void
 check_login(struct doctor *d, enum setting_id id, const char *check)
 {
-	const struct config *config = &d->session.cli->config;
+	const struct config *config = &d->s->cli->config;
 	struct db_options options = { .url = config->values[id].text };
 	struct error err = { 0 };
 	struct rows rows = { 0 };
@@ -138,7 +138,7 @@ check_login(struct doctor *d, enum setting_id id, const char *check)
 
 	if (options.url == NULL)
 		return;
-	db = db_new(d->session.loop, &options, &err);
+	db = db_new(d->s->loop, &options, &err);
 	if (db != NULL && db_query(db, &sql_doctor_here, &rows, &err) == 0)
 		found(d, check, OK, NULL, "%s at %s",
 		    rows_text(&rows, 0, "role"), db_where(db));
@@ -160,7 +160,7 @@ check_schema(struct doctor *d)
 	struct error err = { 0 };
 	struct rows rows = { 0 };
 
-	if (SESSION_QUERY(&d->session, &sql_doctor_checks, &rows, &err) < 0) {
+	if (SESSION_QUERY(d->s, &sql_doctor_checks, &rows, &err) < 0) {
 		found(d, "schema", FAILED, "supabase db push", "%s",
 		    said(d, &err));
 		return;
@@ -183,7 +183,7 @@ check_version(struct doctor *d)
 	struct rows rows = { 0 };
 	int64_t schema, program;
 
-	if (SESSION_QUERY(&d->session, &sql_doctor_version, &rows, &err) < 0)
+	if (SESSION_QUERY(d->s, &sql_doctor_version, &rows, &err) < 0)
 		return; /* check_schema says it */
 	schema = rows_int(&rows, 0, "version");
 	program = rows_int(&rows, 0, "oldest_program");
@@ -225,7 +225,7 @@ check_key(
     struct doctor *d, enum setting_id id, const char *check, struct rows *rows)
 {
 	const char *env = settings[id].env;
-	const char *keys = config_text(&d->session.cli->config, id);
+	const char *keys = config_text(&d->s->cli->config, id);
 	const char *mend = arena_printf(d->arena,
 	    "%s=\"new:KEY,old:KEY\": the first seals, and each that sealed "
 	    "what is there must be among them",
@@ -272,7 +272,7 @@ check_keys(struct doctor *d)
 	struct error err = { 0 };
 	struct rows rows = { 0 };
 
-	if (SESSION_QUERY(&d->session, &sql_doctor_keys, &rows, &err) < 0)
+	if (SESSION_QUERY(d->s, &sql_doctor_keys, &rows, &err) < 0)
 		return; /* check_schema says it */
 	check_key(d, SETTING_INTAKE_KEY, "intake-key", &rows);
 	check_key(d, SETTING_SECRET_KEY, "secret-key", &rows);
@@ -299,7 +299,7 @@ api_answered(void *arg, const struct http_response *res)
 	answer->status = res->status;
 	answer->error = res->error;
 	answer->over = 1;
-	loop_stop(answer->d->session.loop, 0);
+	loop_stop(answer->d->s->loop, 0);
 }
 
 static int
@@ -325,11 +325,11 @@ api_ask(struct doctor *d, const char *url, const char *key,
 		return -1;
 	options.guard = &guard;
 	answer->d = d;
-	http = http_new(d->session.loop, &options, err);
+	http = http_new(d->s->loop, &options, err);
 	if (http != NULL &&
 	    http_call_start(http, &req, api_answered, answer, err) != NULL)
 		while (!answer->over)
-			loop_run(d->session.loop);
+			loop_run(d->s->loop);
 	http_free(http);
 	guard_deinit(&guard);
 	return answer->status > 0 ? 0 : -1;
@@ -340,7 +340,7 @@ api_ask(struct doctor *d, const char *url, const char *key,
 static void
 check_api(struct doctor *d)
 {
-	const struct config *config = &d->session.cli->config;
+	const struct config *config = &d->s->cli->config;
 	const char *url = config_text(config, SETTING_SUPABASE_URL);
 	const char *key = config_text(config, SETTING_SUPABASE_KEY);
 	struct api_answer answer = { 0 };
@@ -401,7 +401,7 @@ print_text(const struct out *out, const struct json *f)
 static int
 report(struct doctor *d)
 {
-	struct out *out = &d->session.cli->out;
+	struct out *out = &d->s->cli->out;
 	int failed = 0;
 
 	OUT_BEGIN(out, columns);
@@ -420,15 +420,12 @@ report(struct doctor *d)
 }
 
 static int
-cmd_doctor(struct cli *cli, struct error *err)
+check(struct session *s, struct error *err)
 {
-	struct doctor d = { .arena = &cli->arena };
+	struct doctor d = { .s = s, .arena = &s->cli->arena };
 
+	(void)err;
 	d.findings = json_array(d.arena);
-	if (session_open(&d.session, cli, err) < 0) {
-		session_close(&d.session);
-		return -1;
-	}
 	if (check_database(&d)) {
 		check_pooler(&d);
 		check_version(&d);
@@ -438,7 +435,6 @@ cmd_doctor(struct cli *cli, struct error *err)
 		check_login(&d, SETTING_WORKER_DB_URL, "worker");
 		check_login(&d, SETTING_GATEWAY_DB_URL, "gateway");
 	}
-	session_close(&d.session);
 	return report(&d);
 }
 
@@ -465,5 +461,6 @@ const struct cmd cmd_doctor_entry = {
 	.settings = SETTING_G_DB | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TEXT,
-	.fn = cmd_doctor,
+	.open = session_open,
+	.run = check,
 };

@@ -81,7 +81,7 @@ print_created(struct session *s, const struct uuid *id, const char *trigger,
 	    a, o, "scheme", json_cstring(a, signature_type_name(scheme->type)));
 	if (secret.s != NULL)
 		json_set(a, o, "secret", json_string(a, secret));
-	OUT_OBJECT(&s->cli->out, a, created, o);
+	SESSION_SHOW(s, created, o);
 	if (secret.s != NULL)
 		session_note(s, SHOWN_ONCE);
 	if (scheme->type == SIGNATURE_NONE)
@@ -100,10 +100,8 @@ create(struct session *s, struct rows *target, struct error *err)
 	int made;
 
 	if (target->n == 0)
-		return fail(err, FAULT_INPUT, "PT404",
-		    "no workflow \"%.63s\" in "
-		    "%s\nlist them: meshhook workflow list",
-		    s->cli->args[1], s->slug);
+		return session_unknown(
+		    s, "workflow", s->cli->args[1], "workflow list", err);
 	trigger = pick_trigger(s, target, err);
 	if (trigger == NULL)
 		return -1;
@@ -152,20 +150,6 @@ create_in(struct session *s, struct error *err)
 		    "a slug has letters a-z, digits, - and _, begins with a "
 		    "letter or digit, and has at most 63; " HEADERS_TEXT,
 		    slug);
-	return r;
-}
-
-static int
-cmd_endpoint_create(struct cli *cli, struct error *err)
-{
-	struct session s = { 0 };
-	int r = config_need(&cli->config, SETTING_INTAKE_KEY, err);
-
-	if (r == 0)
-		r = session_open_project(&s, cli, err);
-	if (r == 0)
-		r = create_in(&s, err);
-	session_close(&s);
 	return r;
 }
 
@@ -243,7 +227,7 @@ change(struct session *s, const struct endpoint *e, struct error *err)
 	if (made)
 		json_set(&cli->arena, record, "secret",
 		    json_string(&cli->arena, secret));
-	OUT_OBJECT(&cli->out, &cli->arena, changed, record);
+	SESSION_SHOW(s, changed, record);
 	if (made)
 		session_note(s, SHOWN_ONCE);
 	if (config != NULL && scheme.type == SIGNATURE_NONE)
@@ -252,17 +236,13 @@ change(struct session *s, const struct endpoint *e, struct error *err)
 }
 
 static int
-cmd_endpoint_set(struct cli *cli, struct error *err)
+set(struct session *s, struct error *err)
 {
 	struct endpoint e = { 0 };
-	struct session s;
-	int r = session_open_project(&s, cli, err);
+	int r = endpoint_find(s, &e, err);
 
 	if (r == 0)
-		r = endpoint_find(&s, &e, err);
-	if (r == 0)
-		r = change(&s, &e, err);
-	session_close(&s);
+		r = change(s, &e, err);
 	if (r < 0 && strcmp(err->code, "23514") == 0)
 		return usage(
 		    err, "an option can't have its value\n" HEADERS_TEXT);
@@ -280,18 +260,9 @@ static const struct column listed[] = {
 };
 
 static int
-cmd_endpoint_list(struct cli *cli, struct error *err)
+list(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	OUT_BEGIN(&cli->out, listed);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_endpoint_list, err, db_text(s.id));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, listed, &sql_endpoint_list, err, db_text(s->id));
 }
 
 /* Of create; all but the first of set, too. */
@@ -372,7 +343,8 @@ const struct cmd cmd_endpoint_create_entry = {
 	.format = OUT_TEXT,
 	.min_args = 2,
 	.max_args = 2,
-	.fn = cmd_endpoint_create,
+	.open = endpoint_begin,
+	.run = create_in,
 };
 
 static const struct example set_examples[] = {
@@ -406,7 +378,8 @@ const struct cmd cmd_endpoint_set_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_endpoint_set,
+	.open = session_open_project,
+	.run = set,
 };
 
 static const struct example list_examples[] = {
@@ -424,5 +397,6 @@ const struct cmd cmd_endpoint_list_entry = {
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_endpoint_list,
+	.open = session_open_project,
+	.run = list,
 };

@@ -20,7 +20,6 @@ static int
 rotate(struct session *s, struct error *err)
 {
 	struct arena *a = &s->cli->arena;
-	const char *grace = cli_opt(s->cli, "grace");
 	int64_t grace_ms = 86400000;
 	struct json *o = json_object(a);
 	struct rows rows = { 0 };
@@ -28,11 +27,9 @@ rotate(struct session *s, struct error *err)
 	struct endpoint e = { 0 };
 	int made;
 
-	if (grace != NULL && duration_parse(str_of(grace), &grace_ms) < 0)
-		return usage(err,
-		    "--grace: \"%.40s\" is no duration\nas in: --grace 24h",
-		    grace);
-	if (endpoint_find(s, &e, err) < 0)
+	if (cli_opt_duration(s->cli, "grace", 0, "1h, 24h", &grace_ms, err) <
+		0 ||
+	    endpoint_find(s, &e, err) < 0)
 		return -1;
 	if (signature_is_keyless(&e.scheme))
 		return fail(err, FAULT_INPUT, "INPUT",
@@ -47,26 +44,12 @@ rotate(struct session *s, struct error *err)
 	json_set(a, o, "version", json_int(a, e.version + 1));
 	if (made)
 		json_set(a, o, "secret", json_string(a, secret));
-	OUT_OBJECT(&s->cli->out, a, rotated, o);
+	SESSION_SHOW(s, rotated, o);
 	if (made)
 		session_note(s,
 		    "The secret is shown this once: give it to whoever "
 		    "signs the webhooks.");
 	return EXIT_OK;
-}
-
-static int
-cmd_endpoint_rotate(struct cli *cli, struct error *err)
-{
-	struct session s = { 0 };
-	int r = config_need(&cli->config, SETTING_INTAKE_KEY, err);
-
-	if (r == 0)
-		r = session_open_project(&s, cli, err);
-	if (r == 0)
-		r = rotate(&s, err);
-	session_close(&s);
-	return r;
 }
 
 /* The answer to the request that test sends. */
@@ -140,7 +123,7 @@ answer_print(struct session *s, const char *url, const struct answer *answer)
 		json_set(a, o, "answer", body);
 	else
 		json_set(a, o, "error", json_cstring(a, answer->error.text));
-	OUT_OBJECT(&s->cli->out, a, tested, o);
+	SESSION_SHOW(s, tested, o);
 	return answer->status >= 200 && answer->status < 300 ? EXIT_OK
 							     : EXIT_FAILED;
 }
@@ -221,20 +204,6 @@ test(struct session *s, struct error *err)
 	return answer_print(s, url, &answer);
 }
 
-static int
-cmd_endpoint_test(struct cli *cli, struct error *err)
-{
-	struct session s = { 0 };
-	int r = config_need(&cli->config, SETTING_INTAKE_KEY, err);
-
-	if (r == 0)
-		r = session_open_project(&s, cli, err);
-	if (r == 0)
-		r = test(&s, err);
-	session_close(&s);
-	return r;
-}
-
 static const struct opt rotate_opts[] = {
 	{ .name = "grace",
 	    .arg = "DURATION",
@@ -268,7 +237,8 @@ const struct cmd cmd_endpoint_rotate_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_endpoint_rotate,
+	.open = endpoint_begin,
+	.run = rotate,
 };
 
 static const struct opt test_opts[] = {
@@ -307,5 +277,6 @@ const struct cmd cmd_endpoint_test_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_endpoint_test,
+	.open = endpoint_begin,
+	.run = test,
 };

@@ -19,7 +19,7 @@ create(struct session *s, struct error *err)
 
 	if (SESSION_RECORD(s, &sql_project_create, &record, err, db_text(slug),
 		db_text(name != NULL ? name : slug)) == 0) {
-		OUT_OBJECT(&cli->out, &cli->arena, created, record);
+		SESSION_SHOW(s, created, record);
 		return EXIT_OK;
 	}
 	if (strcmp(err->code, "23505") == 0)
@@ -36,18 +36,6 @@ create(struct session *s, struct error *err)
 	return -1;
 }
 
-static int
-cmd_project_create(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = create(&s, err);
-	session_close(&s);
-	return r;
-}
-
 static const struct column listed[] = {
 	{ "slug", "PROJECT", COLUMN_TEXT },
 	{ "id", "ID", COLUMN_TEXT },
@@ -58,18 +46,9 @@ static const struct column listed[] = {
 };
 
 static int
-cmd_project_list(struct cli *cli, struct error *err)
+list(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	OUT_BEGIN(&cli->out, listed);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_project_list, err);
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, listed, &sql_project_list, err);
 }
 
 static const struct opt create_opts[] = {
@@ -97,7 +76,8 @@ const struct cmd cmd_project_create_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_project_create,
+	.open = session_open,
+	.run = create,
 };
 
 static const struct example list_examples[] = {
@@ -115,5 +95,6 @@ const struct cmd cmd_project_list_entry = {
 	.settings = SETTING_G_DB | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_project_list,
+	.open = session_open,
+	.run = list,
 };

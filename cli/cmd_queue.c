@@ -23,7 +23,6 @@ static const struct column projects[] = {
 	{ "backlog", "BACKLOG", COLUMN_NUMBER },
 };
 
-/* With -o json everything is one object; otherwise a second table follows. */
 static int
 stats(struct session *s, struct error *err)
 {
@@ -39,14 +38,7 @@ stats(struct session *s, struct error *err)
 	    out->format != OUT_JSON)
 		json_set(a, record, "estimated", NULL);
 	OUT_OBJECT(out, a, totals, record);
-	if (out->format != OUT_TEXT || json_at(list, 0) == NULL)
-		return EXIT_OK;
-	fputc('\n', out->file);
-	out->format = OUT_TABLE;
-	OUT_BEGIN(out, projects);
-	for (uint32_t i = 0; i < list->n; i++)
-		out_row(out, a, json_at(list, i));
-	out_end(out);
+	OUT_BELOW(out, a, projects, list);
 	return EXIT_OK;
 }
 

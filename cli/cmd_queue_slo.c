@@ -1,7 +1,6 @@
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "cli/sql.h"
-#include "core/time.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,29 +77,23 @@ print(struct session *s, struct rows *rows, struct error *err)
 }
 
 static int
-cmd_queue_slo(struct cli *cli, struct error *err)
+slo(struct session *s, struct error *err)
 {
-	const char *since = cli_opt(cli, "since"), *target;
+	struct cli *cli = s->cli;
 	int64_t ms = (int64_t)MONTH_S * 1000;
 	struct rows rows = { 0 };
-	struct session s = { 0 };
+	const char *target;
 	int r;
 
-	if (since != NULL && duration_parse(str_of(since), &ms) < 0)
-		return usage(err,
-		    "--since: \"%.60s\" is no duration\nsuch as 24h, 7d, 30d",
-		    since);
-	if (take_target(cli, &target, err) < 0)
+	if (cli_opt_duration(cli, "since", 0, "24h, 7d, 30d", &ms, err) < 0 ||
+	    take_target(cli, &target, err) < 0)
 		return -1;
-	r = session_open(&s, cli, err);
+	r = SESSION_QUERY(s, &sql_queue_slo, &rows, err,
+	    db_text(cli->n_args > 0 ? cli->args[0] : NULL), db_int8(ms / 1000),
+	    db_text(target));
 	if (r == 0)
-		r = SESSION_QUERY(&s, &sql_queue_slo, &rows, err,
-		    db_text(cli->n_args > 0 ? cli->args[0] : NULL),
-		    db_int8(ms / 1000), db_text(target));
-	if (r == 0)
-		r = print(&s, &rows, err);
+		r = print(s, &rows, err);
 	rows_deinit(&rows);
-	session_close(&s);
 	return r;
 }
 
@@ -140,5 +133,6 @@ const struct cmd cmd_queue_slo_entry = {
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
 	.max_args = 1,
-	.fn = cmd_queue_slo,
+	.open = session_open,
+	.run = slo,
 };

@@ -14,20 +14,8 @@ recover(struct session *s, struct error *err)
 
 	if (SESSION_RECORD(s, &sql_recover, &record, err) < 0)
 		return -1;
-	OUT_OBJECT(&s->cli->out, &s->cli->arena, columns, record);
+	SESSION_SHOW(s, columns, record);
 	return EXIT_OK;
-}
-
-static int
-cmd_recover(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = recover(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct example examples[] = {
@@ -51,5 +39,6 @@ const struct cmd cmd_recover_entry = {
 	.settings = SETTING_G_DB | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TEXT,
-	.fn = cmd_recover,
+	.open = session_open,
+	.run = recover,
 };

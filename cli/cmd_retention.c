@@ -41,41 +41,23 @@ set(struct session *s, struct error *err)
 	return r;
 }
 
-/* With -o json everything is one object; otherwise a second table follows. */
 static int
 show(struct session *s, struct error *err)
 {
-	struct out *out = &s->cli->out;
-	struct arena *a = &s->cli->arena;
-	struct json *record, *list;
+	struct json *record;
 
 	if (SESSION_RECORD(s, &sql_retention_show, &record, err) < 0)
 		return -1;
-	list = json_get(record, "archives");
-	OUT_OBJECT(out, a, columns, record);
-	if (out->format != OUT_TEXT || json_at(list, 0) == NULL)
-		return EXIT_OK;
-	fputc('\n', out->file);
-	out->format = OUT_TABLE;
-	OUT_BEGIN(out, archives);
-	for (uint32_t i = 0; i < list->n; i++)
-		out_row(out, a, json_at(list, i));
-	out_end(out);
+	SESSION_SHOW(s, columns, record);
+	OUT_BELOW(&s->cli->out, &s->cli->arena, archives,
+	    json_get(record, "archives"));
 	return EXIT_OK;
 }
 
 static int
-cmd_retention(struct cli *cli, struct error *err)
+set_and_show(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = set(&s, err);
-	if (r == 0)
-		r = show(&s, err);
-	session_close(&s);
-	return r;
+	return set(s, err) < 0 ? -1 : show(s, err);
 }
 
 static const struct opt opts[] = {
@@ -112,5 +94,6 @@ const struct cmd cmd_retention_entry = {
 	.settings = SETTING_G_DB | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TEXT,
-	.fn = cmd_retention,
+	.open = session_open,
+	.run = set_and_show,
 };

@@ -112,10 +112,8 @@ start(struct session *s, const struct json *input, struct error *err)
 		db_text(cli_opt(cli, "trigger")),
 		db_text(cli_opt(cli, "dedupe-key"))) < 0)
 		return strcmp(err->code, "PT404") == 0
-		    ? fail(err, FAULT_INPUT, "PT404",
-			  "no workflow \"%.63s\" in %s\nlist them: meshhook "
-			  "workflow list",
-			  cli->args[0], s->slug)
+		    ? session_unknown(
+			  s, "workflow", cli->args[0], "workflow list", err)
 		    : -1;
 	id = arena_strdup(&cli->arena, rows_text(&rows, 0, "run_id"));
 	rows_deinit(&rows);
@@ -127,7 +125,7 @@ start(struct session *s, const struct json *input, struct error *err)
 		 : SESSION_RECORD(
 		       s, &sql_run_status, &record, err, db_text(id)) < 0)
 		return -1;
-	OUT_OBJECT(&cli->out, &cli->arena, shown, record);
+	SESSION_SHOW(s, shown, record);
 	if (!wait || str_is(json_str(json_get(record, "status")), "succeeded"))
 		return EXIT_OK;
 	return EXIT_FAILED;
@@ -171,22 +169,10 @@ cancel(struct session *s, struct error *err)
 	rows_deinit(&rows);
 	json_set(a, o, "id", json_cstring(a, id));
 	json_set(a, o, "cancelled", json_bool(done));
-	OUT_OBJECT(&s->cli->out, a, cancelled, o);
+	SESSION_SHOW(s, cancelled, o);
 	if (!done)
 		session_note(s, "The run was over already.");
 	return done ? EXIT_OK : EXIT_FAILED;
-}
-
-static int
-cmd_run_cancel(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = cancel(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct opt start_opts[] = {
@@ -256,5 +242,6 @@ const struct cmd cmd_run_cancel_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_run_cancel,
+	.open = session_open,
+	.run = cancel,
 };

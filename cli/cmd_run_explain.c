@@ -20,20 +20,8 @@ explain(struct session *s, struct error *err)
 	if (session_run(s, s->cli->args[0], id, err) < 0 ||
 	    SESSION_RECORD(s, &sql_run_explain, &record, err, db_text(id)) < 0)
 		return -1;
-	OUT_OBJECT(&s->cli->out, &s->cli->arena, explained, record);
+	SESSION_SHOW(s, explained, record);
 	return EXIT_OK;
-}
-
-static int
-cmd_run_explain(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = explain(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct example examples[] = {
@@ -56,5 +44,6 @@ const struct cmd cmd_run_explain_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_run_explain,
+	.open = session_open,
+	.run = explain,
 };

@@ -23,25 +23,9 @@ list(struct session *s, struct error *err)
 
 	if (cli_opt_int(cli, "limit", 1, LIST_MOST, &limit, err) < 0)
 		return -1;
-	OUT_BEGIN(&cli->out, listed);
-	if (SESSION_ROWS(s, &sql_run_list, err, db_text(s->id),
-		db_text(cli_opt(cli, "workflow")),
-		db_text(cli_opt(cli, "status")), db_int4((int32_t)limit)) < 0)
-		return -1;
-	out_end(&cli->out);
-	return EXIT_OK;
-}
-
-static int
-cmd_run_list(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	if (r == 0)
-		r = list(&s, err);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, listed, &sql_run_list, err, db_text(s->id),
+	    db_text(cli_opt(cli, "workflow")), db_text(cli_opt(cli, "status")),
+	    db_int4((int32_t)limit));
 }
 
 static const struct column shown[] = {
@@ -68,9 +52,7 @@ static const struct column steps[] = {
 static int
 show(struct session *s, struct error *err)
 {
-	struct out *out = &s->cli->out;
-	struct arena *a = &s->cli->arena;
-	struct json *record, *list_of;
+	struct json *record;
 	char id[UUID_TEXT];
 
 	if (session_run(s, s->cli->args[0], id, err) < 0 ||
@@ -79,29 +61,10 @@ show(struct session *s, struct error *err)
 	if (record == NULL)
 		return fail(err, FAULT_INPUT, "PT404",
 		    "no run %s\nlist them: meshhook run list", id);
-	OUT_OBJECT(out, a, shown, record);
-	list_of = json_get(record, "steps");
-	if (out->format != OUT_TEXT || json_at(list_of, 0) == NULL)
-		return EXIT_OK;
-	fputc('\n', out->file);
-	out->format = OUT_TABLE;
-	OUT_BEGIN(out, steps);
-	for (uint32_t i = 0; i < list_of->n; i++)
-		out_row(out, a, json_at(list_of, i));
-	out_end(out);
+	SESSION_SHOW(s, shown, record);
+	OUT_BELOW(
+	    &s->cli->out, &s->cli->arena, steps, json_get(record, "steps"));
 	return EXIT_OK;
-}
-
-static int
-cmd_run_show(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open(&s, cli, err);
-
-	if (r == 0)
-		r = show(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct column events[] = {
@@ -114,57 +77,40 @@ static const struct column events[] = {
 
 /* Page by page, so that a long history neither waits nor fills the memory. */
 static int
-print_events(
-    struct session *s, const char *id, int64_t after, struct error *err)
+list_events(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
 	struct arena page;
-	int n;
+	char id[UUID_TEXT];
+	int64_t after = 0;
+	int n, r;
 
+	if (cli_opt_int(cli, "after", 0, INT32_MAX, &after, err) < 0 ||
+	    session_run(s, cli->args[0], id, err) < 0)
+		return -1;
 	arena_init(&page);
 	OUT_BEGIN(&cli->out, events);
 	do {
 		struct rows rows = { 0 };
 
 		arena_reset(&page);
-		if (SESSION_QUERY(s, &sql_run_events, &rows, err, db_text(id),
-			db_int4((int32_t)after), db_int4(EVENTS_PAGE)) < 0) {
-			arena_deinit(&page);
-			return -1;
-		}
+		r = SESSION_QUERY(s, &sql_run_events, &rows, err, db_text(id),
+		    db_int4((int32_t)after), db_int4(EVENTS_PAGE));
 		n = rows.n;
-		for (int i = 0; i < n; i++) {
-			struct json *record = NULL;
+		for (int i = 0; r == 0 && i < n; i++) {
+			struct json *record;
 
-			if (json_parse(&page, rows_str(&rows, i, "record"),
-				NULL, &record, err) < 0)
-				break;
-			out_row(&cli->out, &page, record);
+			r = json_parse(&page, rows_str(&rows, i, "record"),
+			    NULL, &record, err);
+			if (r == 0)
+				out_row(&cli->out, &page, record);
 			after = rows_int(&rows, i, "seq");
 		}
 		rows_deinit(&rows);
-	} while (n == EVENTS_PAGE);
-	out_end(&cli->out);
+	} while (r == 0 && n == EVENTS_PAGE);
+	if (r == 0)
+		out_end(&cli->out);
 	arena_deinit(&page);
-	return EXIT_OK;
-}
-
-static int
-cmd_run_events(struct cli *cli, struct error *err)
-{
-	struct session s;
-	char id[UUID_TEXT];
-	int64_t after = 0;
-	int r = cli_opt_int(cli, "after", 0, INT32_MAX, &after, err);
-
-	if (r < 0)
-		return -1;
-	r = session_open(&s, cli, err);
-	if (r == 0)
-		r = session_run(&s, cli->args[0], id, err);
-	if (r == 0)
-		r = print_events(&s, id, after, err);
-	session_close(&s);
 	return r;
 }
 
@@ -197,7 +143,8 @@ const struct cmd cmd_run_list_entry = {
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_run_list,
+	.open = session_open_project,
+	.run = list,
 };
 
 static const struct example show_examples[] = {
@@ -219,7 +166,8 @@ const struct cmd cmd_run_show_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_run_show,
+	.open = session_open,
+	.run = show,
 };
 
 static const struct opt events_opts[] = {
@@ -249,5 +197,6 @@ const struct cmd cmd_run_events_entry = {
 	.format = OUT_TABLE,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_run_events,
+	.open = session_open,
+	.run = list_events,
 };

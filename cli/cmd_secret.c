@@ -119,50 +119,48 @@ store(struct session *s, int version, struct error *err)
 	rows_deinit(&rows);
 	json_set(&cli->arena, o, "name", json_cstring(&cli->arena, name));
 	json_set(&cli->arena, o, "version", json_int(&cli->arena, version));
-	OUT_OBJECT(&cli->out, &cli->arena, stored, o);
+	SESSION_SHOW(s, stored, o);
 	return EXIT_OK;
 }
 
 /* must_exist: to rotate. */
 static int
-set(struct cli *cli, int must_exist, struct error *err)
+store_next(struct session *s, int must_exist, struct error *err)
 {
-	struct session s = { 0 };
+	const char *name = s->cli->args[0];
 	struct rows rows = { 0 };
-	int r = session_open_project(&s, cli, err), version = 1;
+	int r = SESSION_QUERY(
+	    s, &sql_secret_find, &rows, err, db_text(s->id), db_text(name));
+	int version = 1;
 
-	if (r == 0)
-		r = SESSION_QUERY(&s, &sql_secret_find, &rows, err,
-		    db_text(s.id), db_text(cli->args[0]));
 	if (r == 0 && rows.n > 0)
 		version = 1 + (int)rows_int(&rows, 0, "version");
 	if (r == 0 && rows.n == 0 && must_exist)
 		r = fail(err, FAULT_INPUT, "PT404",
 		    "no secret \"%.63s\" in %s\n"
 		    "make it: meshhook secret set %.63s",
-		    cli->args[0], s.slug, cli->args[0]);
+		    name, s->slug, name);
 	rows_deinit(&rows);
 	if (r == 0)
-		r = store(&s, version, err);
+		r = store(s, version, err);
 	if (r < 0 && strcmp(err->code, "23514") == 0)
 		r = usage(err,
 		    "\"%.80s\" is no secret's name\nit has letters, digits and "
 		    "_, does not begin with a digit, and has at most 63",
-		    cli->args[0]);
-	session_close(&s);
+		    name);
 	return r;
 }
 
 static int
-cmd_secret_set(struct cli *cli, struct error *err)
+set(struct session *s, struct error *err)
 {
-	return set(cli, 0, err);
+	return store_next(s, 0, err);
 }
 
 static int
-cmd_secret_rotate(struct cli *cli, struct error *err)
+rotate(struct session *s, struct error *err)
 {
-	return set(cli, 1, err);
+	return store_next(s, 1, err);
 }
 
 static const struct column listed[] = {
@@ -175,38 +173,24 @@ static const struct column listed[] = {
 };
 
 static int
-cmd_secret_list(struct cli *cli, struct error *err)
+list(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	OUT_BEGIN(&cli->out, listed);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_secret_list, err, db_text(s.id));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, listed, &sql_secret_list, err, db_text(s->id));
 }
 
-static int
-cmd_secret_delete(struct cli *cli, struct error *err)
+static int delete (struct session *s, struct error *err)
 {
-	struct session s;
+	const char *name = s->cli->args[0];
 	struct rows rows = { 0 };
-	int r = session_open_project(&s, cli, err);
+	int n;
 
-	if (r == 0)
-		r = SESSION_QUERY(&s, &sql_secret_delete, &rows, err,
-		    db_text(s.id), db_text(cli->args[0]));
-	if (r == 0 && rows.n == 0)
-		r = fail(err, FAULT_INPUT, "PT404",
-		    "no secret \"%.63s\" in %s\n"
-		    "list them: meshhook secret list",
-		    cli->args[0], s.slug);
+	if (SESSION_QUERY(s, &sql_secret_delete, &rows, err, db_text(s->id),
+		db_text(name)) < 0)
+		return -1;
+	n = rows.n;
 	rows_deinit(&rows);
-	session_close(&s);
-	return r;
+	return n > 0 ? EXIT_OK
+		     : session_unknown(s, "secret", name, "secret list", err);
 }
 
 static int
@@ -314,7 +298,8 @@ const struct cmd cmd_secret_set_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_secret_set,
+	.open = session_open_project,
+	.run = set,
 };
 
 static const struct example rotate_examples[] = {
@@ -334,7 +319,8 @@ const struct cmd cmd_secret_rotate_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_secret_rotate,
+	.open = session_open_project,
+	.run = rotate,
 };
 
 static const struct example list_examples[] = {
@@ -351,7 +337,8 @@ const struct cmd cmd_secret_list_entry = {
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_secret_list,
+	.open = session_open_project,
+	.run = list,
 };
 
 static const struct example delete_examples[] = {
@@ -369,7 +356,8 @@ const struct cmd cmd_secret_delete_entry = {
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_secret_delete,
+	.open = session_open_project,
+	.run = delete,
 };
 
 static const struct example kek_examples[] = {

@@ -1,7 +1,6 @@
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "cli/sql.h"
-#include "core/time.h"
 
 #include <string.h>
 
@@ -13,36 +12,20 @@ static const struct column created[] = {
 	{ "token", "token", COLUMN_TEXT },
 };
 
-/* --expires as milliseconds; 0: never. */
-static int
-expiry(const struct cli *cli, int64_t *ms, struct error *err)
-{
-	const char *text = cli_opt(cli, "expires");
-
-	*ms = 0;
-	if (text == NULL)
-		return 0;
-	if (duration_parse(str_of(text), ms) < 0 || *ms <= 0)
-		return usage(err,
-		    "--expires: \"%.80s\" is no duration\nsuch as 30d, 12h",
-		    text);
-	return 0;
-}
-
 static int
 create(struct session *s, struct error *err)
 {
 	const char *service = s->cli->args[0];
 	struct json *record;
-	int64_t ms;
+	int64_t ms = 0; /* for good */
 
-	if (expiry(s->cli, &ms, err) < 0)
+	if (cli_opt_duration(s->cli, "expires", 1, "30d, 12h", &ms, err) < 0)
 		return -1;
 	if (SESSION_RECORD(s, &sql_service_token_create, &record, err,
 		db_text(s->id), db_text(service),
 		db_text(cli_opt(s->cli, "name")),
 		ms > 0 ? db_int8(ms) : db_null(DB_INT8)) == 0) {
-		OUT_OBJECT(&s->cli->out, &s->cli->arena, created, record);
+		SESSION_SHOW(s, created, record);
 		session_note(s,
 		    "The token is shown this once: give it to the service, "
 		    "which sends it as Authorization: Bearer.");
@@ -56,18 +39,6 @@ create(struct session *s, struct error *err)
 	return -1;
 }
 
-static int
-cmd_service_token_create(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	if (r == 0)
-		r = create(&s, err);
-	session_close(&s);
-	return r;
-}
-
 static const struct column listed[] = {
 	{ "id", "TOKEN", COLUMN_TEXT },
 	{ "service", "SERVICE", COLUMN_TEXT },
@@ -79,19 +50,10 @@ static const struct column listed[] = {
 };
 
 static int
-cmd_service_token_list(struct cli *cli, struct error *err)
+list(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	OUT_BEGIN(&cli->out, listed);
-	if (r == 0)
-		r = SESSION_ROWS(
-		    &s, &sql_service_token_list, err, db_text(s.id));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(
+	    s, listed, &sql_service_token_list, err, db_text(s->id));
 }
 
 static const struct column revoked[] = {
@@ -105,36 +67,19 @@ revoke(struct session *s, struct error *err)
 {
 	const char *id = s->cli->args[0];
 	struct json *record;
-	struct uuid parsed;
 
-	if (uuid_parse(str_of(id), &parsed) < 0)
-		return usage(err,
-		    "\"%.80s\" is no token's id\nlist them: meshhook "
-		    "service-token list",
-		    id);
-	if (SESSION_RECORD(s, &sql_service_token_revoke, &record, err,
+	if (cli_id(id, "token", "service-token list", err) < 0 ||
+	    SESSION_RECORD(s, &sql_service_token_revoke, &record, err,
 		db_text(s->id), db_text(id)) < 0)
 		return -1;
 	if (record == NULL)
 		return fail(err, FAULT_INPUT, "PT404",
 		    "no token %s in %s\nlist them: meshhook service-token list",
 		    id, s->slug);
-	OUT_OBJECT(&s->cli->out, &s->cli->arena, revoked, record);
+	SESSION_SHOW(s, revoked, record);
 	if (!json_is(json_get(record, "revoked"), JSON_TRUE))
 		session_note(s, "It had been revoked before.");
 	return EXIT_OK;
-}
-
-static int
-cmd_service_token_revoke(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	if (r == 0)
-		r = revoke(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct opt create_opts[] = {
@@ -169,7 +114,8 @@ const struct cmd cmd_service_token_create_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_service_token_create,
+	.open = session_open_project,
+	.run = create,
 };
 
 static const struct example list_examples[] = {
@@ -187,7 +133,8 @@ const struct cmd cmd_service_token_list_entry = {
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_service_token_list,
+	.open = session_open_project,
+	.run = list,
 };
 
 static const struct example revoke_examples[] = {
@@ -210,5 +157,6 @@ const struct cmd cmd_service_token_revoke_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_service_token_revoke,
+	.open = session_open_project,
+	.run = revoke,
 };

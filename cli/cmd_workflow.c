@@ -56,7 +56,7 @@ print_pushed(
 	json_set(a, o, "workflow", json_cstring(a, name));
 	if (version > 0)
 		json_set(a, o, "version", json_int(a, version));
-	OUT_OBJECT(&s->cli->out, a, pushed, o);
+	SESSION_SHOW(s, pushed, o);
 }
 
 static int
@@ -133,10 +133,7 @@ load_draft(struct session *s, const char *name, struct definition *d,
 		db_text(name)) < 0)
 		return -1;
 	if (rows.n == 0)
-		r = fail(err, FAULT_INPUT, "PT404",
-		    "no workflow \"%.63s\" in "
-		    "%s\nlist them: meshhook workflow list",
-		    name, s->slug);
+		r = session_unknown(s, "workflow", name, "workflow list", err);
 	else
 		r = json_parse(&s->cli->arena,
 		    arena_str(&s->cli->arena, rows_str(&rows, 0, "draft")),

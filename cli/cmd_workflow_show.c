@@ -12,18 +12,9 @@ static const struct column listed[] = {
 };
 
 static int
-cmd_workflow_list(struct cli *cli, struct error *err)
+list(struct session *s, struct error *err)
 {
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	OUT_BEGIN(&cli->out, listed);
-	if (r == 0)
-		r = SESSION_ROWS(&s, &sql_workflow_list, err, db_text(s.id));
-	if (r == 0)
-		out_end(&cli->out);
-	session_close(&s);
-	return r;
+	return SESSION_LIST(s, listed, &sql_workflow_list, err, db_text(s->id));
 }
 
 static const struct column shown[] = {
@@ -57,7 +48,7 @@ show(struct session *s, struct error *err)
 		    cli->args[0], version > 0 ? " with this version" : "",
 		    s->slug);
 	if (cli_opt(cli, "definition") == NULL) {
-		OUT_OBJECT(&cli->out, &cli->arena, shown, record);
+		SESSION_SHOW(s, shown, record);
 		if (cli->out.format != OUT_TEXT)
 			return EXIT_OK;
 		fputc('\n', cli->out.file);
@@ -65,18 +56,6 @@ show(struct session *s, struct error *err)
 	fprintf(cli->out.file, "%s\n",
 	    json_pretty(&cli->arena, json_get(record, "definition")).s);
 	return EXIT_OK;
-}
-
-static int
-cmd_workflow_show(struct cli *cli, struct error *err)
-{
-	struct session s;
-	int r = session_open_project(&s, cli, err);
-
-	if (r == 0)
-		r = show(&s, err);
-	session_close(&s);
-	return r;
 }
 
 static const struct example list_examples[] = {
@@ -95,7 +74,8 @@ const struct cmd cmd_workflow_list_entry = {
 	.settings = SETTING_G_DB | SETTING_G_PROJECT | SETTING_G_LOG,
 	.formats = OUT_RECORDS,
 	.format = OUT_TABLE,
-	.fn = cmd_workflow_list,
+	.open = session_open_project,
+	.run = list,
 };
 
 static const struct opt show_opts[] = {
@@ -126,5 +106,6 @@ const struct cmd cmd_workflow_show_entry = {
 	.format = OUT_TEXT,
 	.min_args = 1,
 	.max_args = 1,
-	.fn = cmd_workflow_show,
+	.open = session_open_project,
+	.run = show,
 };

@@ -11,6 +11,14 @@
 enum { SECRET_BYTES = 32 };
 
 int
+endpoint_begin(struct session *s, struct cli *cli, struct error *err)
+{
+	if (config_need(&cli->config, SETTING_INTAKE_KEY, err) < 0)
+		return -1;
+	return session_open_project(s, cli, err);
+}
+
+int
 endpoint_find(struct session *s, struct endpoint *out, struct error *err)
 {
 	struct arena *a = &s->cli->arena;
@@ -23,10 +31,8 @@ endpoint_find(struct session *s, struct endpoint *out, struct error *err)
 		return -1;
 	if (rows.n == 0) {
 		rows_deinit(&rows);
-		return fail(err, FAULT_INPUT, "PT404",
-		    "no endpoint \"%.63s\" in %s\n"
-		    "list them: meshhook endpoint list",
-		    name, s->slug);
+		return session_unknown(
+		    s, "endpoint", name, "endpoint list", err);
 	}
 	rows_uuid(&rows, 0, "id", &out->id);
 	out->version = (int)rows_int(&rows, 0, "secret_version");

@@ -12,6 +12,8 @@ struct endpoint {
 	struct str sealed; /* s NULL: it has no secret */
 };
 
+/* As session_open_project, for a command that needs the key of secrets. */
+int endpoint_begin(struct session *s, struct cli *cli, struct error *err);
 /* The endpoint that the command's first argument names. */
 int endpoint_find(struct session *s, struct endpoint *out, struct error *err);
 /* Columns as the options that were given say, "none" as null; scheme NULL: it

@@ -1,5 +1,6 @@
 #include "cli/args.h"
 #include "cli/help.h"
+#include "cli/session.h"
 #include "core/harden.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -110,7 +111,8 @@ run(struct cli *cli, int argc, char **argv, struct error *err)
 		return -1;
 	if (configure(cli, err) < 0)
 		return -1;
-	return cli->cmd->fn(cli, err);
+	return cli->cmd->fn != NULL ? cli->cmd->fn(cli, err)
+				    : session_command(cli, err);
 }
 
 /* A reader that has seen enough (head) is no failure; a full disk is. */

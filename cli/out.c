@@ -440,3 +440,17 @@ out_object(struct out *out, struct arena *a, const struct column *columns,
 			    width);
 	}
 }
+
+void
+out_below(struct out *out, struct arena *a, const struct column *columns,
+    size_t n, const struct json *list)
+{
+	if (out->format != OUT_TEXT || json_at(list, 0) == NULL)
+		return;
+	fputc('\n', out->file);
+	out->format = OUT_TABLE;
+	out_begin(out, columns, n);
+	for (uint32_t i = 0; i < list->n; i++)
+		out_row(out, a, json_at(list, i));
+	out_end(out);
+}

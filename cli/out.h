@@ -77,6 +77,13 @@ void out_object(struct out *out, struct arena *a, const struct column *columns,
 #define OUT_OBJECT(out, a, columns, object)                                    \
 	out_object(out, a, columns, NELEM(columns), object)
 
+/* Behind an object, for people: what it holds, as a table; nothing where it
+ * holds none, nor in the formats that show the object whole. */
+void out_below(struct out *out, struct arena *a, const struct column *columns,
+    size_t n, const struct json *list);
+#define OUT_BELOW(out, a, columns, list)                                       \
+	out_below(out, a, columns, NELEM(columns), list)
+
 /* Pieces, for what is no record. */
 const char *out_on(const struct out *out, enum colour colour);
 const char *out_off(const struct out *out);

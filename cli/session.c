@@ -95,6 +95,18 @@ session_close(struct session *s)
 }
 
 int
+session_command(struct cli *cli, struct error *err)
+{
+	struct session s = { 0 };
+	int r = cli->cmd->open(&s, cli, err);
+
+	if (r == 0)
+		r = cli->cmd->run(&s, err);
+	session_close(&s);
+	return r;
+}
+
+int
 session_project(struct session *s, struct error *err)
 {
 	const char *want = config_text(&s->cli->config, SETTING_PROJECT);
@@ -209,6 +221,27 @@ session_rows(struct session *s, const struct sql *sql,
 	}
 	rows_deinit(&rows);
 	return r;
+}
+
+int
+session_list(struct session *s, const struct column *columns, size_t n,
+    const struct sql *sql, const struct db_param *params, struct error *err)
+{
+	out_begin(&s->cli->out, columns, n);
+	if (session_rows(s, sql, params, err) < 0)
+		return -1;
+	out_end(&s->cli->out);
+	return EXIT_OK;
+}
+
+int
+session_unknown(const struct session *s, const char *what, const char *name,
+    const char *list, struct error *err)
+{
+	return fail(err, FAULT_INPUT, "PT404",
+	    "no %s \"%.63s\"%s%s\nlist them: meshhook %s", what, name,
+	    s->slug != NULL ? " in " : " of the installation",
+	    s->slug != NULL ? s->slug : "", list);
 }
 
 static void

@@ -27,6 +27,8 @@ int session_project(struct session *s, struct error *err);
 /* Both of them. */
 int session_open_project(struct session *s, struct cli *cli, struct error *err);
 void session_close(struct session *s);
+/* What a command with a session does. */
+int session_command(struct cli *cli, struct error *err);
 
 /* A run's id: as given, or the project's newest for "latest". */
 int session_run(
@@ -47,7 +49,20 @@ int session_record(struct session *s, const struct sql *sql,
 	session_rows(s, sql, DB_PARAMS(__VA_ARGS__), err)
 int session_rows(struct session *s, const struct sql *sql,
     const struct db_param *params, struct error *err);
+/* All of them, as a list: its exit status. */
+#define SESSION_LIST(s, columns, sql, err, ...)                                \
+	session_list(                                                          \
+	    s, columns, NELEM(columns), sql, DB_PARAMS(__VA_ARGS__), err)
+int session_list(struct session *s, const struct column *columns, size_t n,
+    const struct sql *sql, const struct db_param *params, struct error *err);
+/* One record, printed as an object. */
+#define SESSION_SHOW(s, columns, record)                                       \
+	OUT_OBJECT(&(s)->cli->out, &(s)->cli->arena, columns, record)
 
+/* Fails: the project, or the installation, has no such thing; `list` is the
+ * command that names them. */
+int session_unknown(const struct session *s, const char *what, const char *name,
+    const char *list, struct error *err);
 /* Put an error of the database into words for people: without the statement's
  * name (NULL: none), with what to do about it. -1. */
 int session_advise(const struct sql *sql, struct error *err);

@@ -137,7 +137,8 @@ test_table_is_sound(void **state)
 		assert_non_null((*c)->help);
 		assert_non_null((*c)->text);
 		assert_non_null((*c)->examples);
-		assert_non_null((*c)->fn);
+		assert_int_equal((*c)->fn == NULL, (*c)->open != NULL);
+		assert_int_equal((*c)->fn == NULL, (*c)->run != NULL);
 		assert_true((*c)->formats == 0 ||
 		    ((*c)->formats & OUT_BIT((*c)->format)) != 0);
 		assert_ptr_equal(args_command((*c)->noun, (*c)->verb), *c);
