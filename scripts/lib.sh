@@ -13,7 +13,7 @@ else
 fi
 
 # Everything said to a person goes to stderr: stdout is for what was asked for.
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s\n' "$@" >&2; } # an argument a line
 note() { printf '%s%s%s\n' "$MH_DIM" "$*" "$MH_PLAIN" >&2; }
 warn() { printf '%swarning:%s %s\n' "$MH_YELLOW" "$MH_PLAIN" "$*" >&2; }
 
