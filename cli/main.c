@@ -37,7 +37,7 @@ exit_status(const struct error *err)
 static void
 print_error(const struct error *err)
 {
-	int colour = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL;
+	int colour = isatty(STDERR_FILENO) && colour_wanted();
 	size_t n = strcspn(err->text, "\n");
 	struct buf b;
 
@@ -90,7 +90,9 @@ configure(struct cli *cli, struct error *err)
 
 	if (cli->cmd->settings == 0)
 		return 0;
-	if ((cli->cmd->settings & (SETTING_G_WORKER | SETTING_G_GATEWAY)) != 0)
+	if ((cli->cmd->settings &
+		(SETTING_G_WORKER | SETTING_G_GATEWAY | SETTING_G_MONITOR)) !=
+	    0)
 		harden_process();
 	if (config_load(&cli->config, environ, err) < 0 ||
 	    args_configure(cli, err) < 0)

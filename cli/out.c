@@ -1,4 +1,5 @@
 #include "cli/out.h"
+#include "core/log.h"
 #include "core/time.h"
 
 #include <stdlib.h>
@@ -22,22 +23,12 @@ terminal_width(int fd)
 	return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-/* no-color.org: any value but the empty one. */
-static int
-wants_colour(void)
-{
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return (no == NULL || *no == '\0') &&
-	    (term == NULL || strcmp(term, "dumb") != 0);
-}
-
 void
 out_init(struct out *out, FILE *file)
 {
 	*out = (struct out){ .file = file };
 	out->terminal = isatty(fileno(file));
-	out->colour = out->terminal && wants_colour();
+	out->colour = out->terminal && colour_wanted();
 	if (out->terminal)
 		out->width = terminal_width(fileno(file));
 	buf_init(&out->cells);

@@ -20,6 +20,16 @@ static enum log_level log_least = LOG_INFO;
 static enum log_format log_form = LOG_JSON;
 static int log_colour;
 
+/* Any value of NO_COLOR but the empty one. */
+int
+colour_wanted(void)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return (no == NULL || *no == '\0') &&
+	    (term == NULL || strcmp(term, "dumb") != 0);
+}
+
 void
 log_setup(enum log_level least, enum log_format format)
 {
@@ -29,7 +39,7 @@ log_setup(enum log_level least, enum log_format format)
 	log_form = format;
 	if (format == LOG_AUTO)
 		log_form = tty ? LOG_TEXT : LOG_JSON;
-	log_colour = tty && log_form == LOG_TEXT && getenv("NO_COLOR") == NULL;
+	log_colour = tty && log_form == LOG_TEXT && colour_wanted();
 }
 
 int

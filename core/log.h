@@ -27,6 +27,7 @@ struct log_field {
 #define F_(k, v) ((struct log_field){ .key = (k), .type = LOG_F_NUM, .f = (v) })
 #define E_(e) S_("code", (e)->code), S_("error", (e)->text)
 
+int colour_wanted(void); /* by NO_COLOR (no-color.org) and TERM */
 void log_setup(enum log_level least, enum log_format format);
 int log_level_parse(const char *s, enum log_level *out); /* <0: no such */
 const char *log_level_name(enum log_level level);
