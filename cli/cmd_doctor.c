@@ -126,12 +126,24 @@ check_pooler(struct doctor *d)
 		    "NOTIFY does not arrive: a transaction pooler");
 }
 
-/* May a process of this role log in with the URL that it would use? */
+struct login {
+	const char *check, *function; /* that its work begins with */
+	enum setting_id url;
+};
+
+static const struct login logins[] = {
+	{ "worker", "meshhook_engine.claim", SETTING_WORKER_DB_URL },
+	{ "gateway", "meshhook_engine.intake", SETTING_GATEWAY_DB_URL },
+	{ "monitor", "meshhook_engine.tick", SETTING_MONITOR_DB_URL },
+};
+
+/* May a process log in with the URL that it would use, and do its work? */
 static void
-check_login(struct doctor *d, enum setting_id id, const char *check)
+check_login(struct doctor *d, const struct login *login)
 {
 	const struct config *config = &d->s->cli->config;
-	struct db_options options = { .url = config->values[id].text };
+	struct db_options options = { .url = config->values[login->url].text };
+	const char *env = settings[login->url].env;
 	struct error err = { 0 };
 	struct rows rows = { 0 };
 	struct db *db;
@@ -139,16 +151,25 @@ check_login(struct doctor *d, enum setting_id id, const char *check)
 	if (options.url == NULL)
 		return;
 	db = db_new(d->s->loop, &options, &err);
-	if (db != NULL && db_query(db, &sql_doctor_here, &rows, &err) == 0)
-		found(d, check, OK, NULL, "%s at %s",
-		    rows_text(&rows, 0, "role"), db_where(db));
-	else
-		found(d, check, FAILED,
+	if (db == NULL ||
+	    db_query(db, &sql_doctor_login, &rows, &err,
+		db_text(login->function)) < 0)
+		found(d, login->check, FAILED,
 		    arena_printf(d->arena,
-			"check %s; alter role ... login "
-			"password '...'",
-			settings[id].env),
+			"check %s; alter role meshhook_%s login password "
+			"'...'",
+			env, login->check),
 		    "%s", said(d, &err));
+	else
+		found(d, login->check,
+		    rows_bool(&rows, 0, "allowed") ? OK : FAILED,
+		    arena_printf(d->arena, "%s: log in as meshhook_%s", env,
+			login->check),
+		    "%s at %s%s", rows_text(&rows, 0, "role"), db_where(db),
+		    rows_bool(&rows, 0, "allowed")
+			? ""
+			: arena_printf(d->arena,
+			      ", which may not do a %s's work", login->check));
 	rows_deinit(&rows);
 	db_free(db);
 }
@@ -161,8 +182,11 @@ check_schema(struct doctor *d)
 	struct rows rows = { 0 };
 
 	if (SESSION_QUERY(d->s, &sql_doctor_checks, &rows, &err) < 0) {
-		found(d, "schema", FAILED, "supabase db push", "%s",
-		    said(d, &err));
+		found(d, "schema", FAILED,
+		    strcmp(err.code, "42501") == 0
+			? "MESHHOOK_DB_URL: log in as the operator, postgres"
+			: "supabase db push",
+		    "%s", said(d, &err));
 		return;
 	}
 	for (int i = 0; i < rows.n; i++) {
@@ -261,8 +285,8 @@ check_key(
 		    "%s is not set here; %lld values are sealed", env,
 		    (long long)n);
 	else if (!failed)
-		found(d, check, OK, NULL, "opens what it sealed, %lld values",
-		    (long long)n);
+		found(d, check, OK, NULL, "opens what it sealed, %lld value%s",
+		    (long long)n, n == 1 ? "" : "s");
 	vault_deinit(&vault);
 }
 
@@ -432,8 +456,8 @@ check(struct session *s, struct error *err)
 		check_schema(&d);
 		check_keys(&d);
 		check_api(&d);
-		check_login(&d, SETTING_WORKER_DB_URL, "worker");
-		check_login(&d, SETTING_GATEWAY_DB_URL, "gateway");
+		for (size_t i = 0; i < NELEM(logins); i++)
+			check_login(&d, &logins[i]);
 	}
 	return report(&d);
 }
@@ -453,7 +477,7 @@ const struct cmd cmd_doctor_entry = {
 		"rights, partitions, Realtime, connections in sum, whether "
 		"projections say what events say, and whether the keys of "
 		"this environment open what is sealed. Where it has "
-		"the URLs of worker and gateway, it logs in as they would; "
+		"a process's URL, it logs in as that would; "
 		"where it has the project's key, it asks the API. "
 		"Exits 1 if anything failed; \"unknown\" is what can't be "
 		"seen from here, or is no fault.",

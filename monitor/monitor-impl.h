@@ -21,6 +21,7 @@ struct monitor {
 	struct loop_signal *term, *interrupt;
 	struct loop_timer *tick, *lead, *beat, *late;
 	struct uuid id;
+	int connected; /* once, at least: the URL is right */
 	int serving;   /* connected to a schema that fits */
 	int ticking;   /* a tick is under way */
 	int leading;   /* asked to lead */

@@ -191,8 +191,11 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 	struct error err;
 
 	m->serving = 0;
+	m->connected |= state == DB_READY;
 	if (state == DB_READY)
-		db_call(m->db, &sql_schema_info, schema_seen, m, &err);
+		schema_ask(m->db, "meshhook_engine.tick", schema_seen, m, &err);
+	else if (cause != NULL && !m->connected && cause->fault != FAULT_RETRY)
+		give_up(m, cause);
 	else if (cause != NULL)
 		log_warn("db.lost", E_(cause));
 }

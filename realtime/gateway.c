@@ -52,8 +52,9 @@ struct gateway {
 	struct loop_timer *beat, *deadline;
 	struct route routes[MODULES * MODULE_ROUTES];
 	struct uuid id;
-	int serving; /* connected to a schema that fits */
-	int beating; /* a heartbeat is on its way */
+	int connected; /* once, at least: the URL is right */
+	int serving;   /* connected to a schema that fits */
+	int beating;   /* a heartbeat is on its way */
 	int draining;
 };
 
@@ -160,8 +161,12 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 	struct error err;
 
 	g->serving = 0;
+	g->connected |= state == DB_READY;
 	if (state == DB_READY)
-		db_call(g->db, &sql_schema_info, schema_seen, g, &err);
+		schema_ask(
+		    g->db, "meshhook_engine.intake", schema_seen, g, &err);
+	else if (cause != NULL && !g->connected && cause->fault != FAULT_RETRY)
+		give_up(g, cause);
 	else if (cause != NULL)
 		log_warn("db.lost", E_(cause));
 	if (state != DB_READY && g->publish != NULL) {

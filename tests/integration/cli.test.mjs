@@ -89,6 +89,20 @@ test('exit statuses are what help says', () => {
   ok(['version'], { env: { ...bare, MESHHOOK_PROJCT: 'x' } });
 });
 
+test('a process that is set up wrong ends and says why', () => {
+  const { MESHHOOK_WORKER_DB_URL: worker, MESHHOOK_GATEWAY_DB_URL: gateway, MESHHOOK_SECRET_KEY: key } = process.env;
+  const wrong = (url) => url.replace(/:[^:@/]+@/, ':wrong@');
+  const other = /may not do this process's work/, refused = /password authentication failed/;
+  fails(78, ['worker', '--drain'], other, { env: { MESHHOOK_WORKER_DB_URL: gateway } });
+  fails(78, ['gateway', '--port', '0'], other, { env: { MESHHOOK_GATEWAY_DB_URL: worker } });
+  fails(78, ['monitor'], other, { env: { MESHHOOK_MONITOR_DB_URL: worker } });
+  fails(78, ['gateway', '--port', '0'], refused, { env: { MESHHOOK_GATEWAY_DB_URL: wrong(gateway) } });
+  fails(78, ['monitor'], refused, { env: { MESHHOOK_MONITOR_DB_URL: wrong(gateway) } });
+  fails(78, ['worker'], /two keys have the same id/, { env: { MESHHOOK_SECRET_KEY: `${key},${key}` } });
+  for (const name of ['worker', 'gateway', 'monitor'])
+    fails(78, [name, '--http-allow', '10.0.0.0/99'], /is not a network/);
+});
+
 test('no error repeats a password', () => {
   for (const url of ['postgresql://u:hunter2@127.0.0.1:1/x', 'hunter2', 'postgresql://u:hunter2@[bad/x', 'host=127.0.0.1 port=1 password=hunter2'])
     for (const args of [['run', 'list'], ['doctor'], ['logs', 'latest', '-f']]) {
@@ -365,7 +379,7 @@ test('doctor: all is well here; elsewhere it says what to do', () => {
   const all = mh(['doctor', '-o', 'json']);
   const found = all.out.split('\n').filter(Boolean).map((l) => JSON.parse(l));
   const names = found.map((f) => f.check);
-  for (const k of ['database', 'clocks', 'pooler', 'version', 'schema', 'pgmq', 'roles', 'rights', 'partitions', 'exposure', 'api', 'connections', 'worker', 'gateway', 'intake-key', 'secret-key'])
+  for (const k of ['database', 'clocks', 'pooler', 'version', 'schema', 'pgmq', 'roles', 'rights', 'partitions', 'exposure', 'api', 'connections', 'worker', 'gateway', 'monitor', 'intake-key', 'secret-key'])
     assert.ok(names.includes(k), `no check ${k}`);
   for (const f of found) {
     assert.notEqual(f.result, 'failed', JSON.stringify(f));
@@ -378,6 +392,11 @@ test('doctor: all is well here; elsewhere it says what to do', () => {
   const login = mh(['doctor', '-o', 'json'], { env: { MESHHOOK_WORKER_DB_URL: process.env.SUPABASE_DB_URL.replace(/\/\/[^@]+@/, '//meshhook_worker:wrong@') } });
   assert.equal(login.status, 1);
   assert.match(login.out, /"check":"worker","result":"failed".*alter role/);
+  const mixed = mh(['doctor', '-o', 'json'], { env: { MESHHOOK_MONITOR_DB_URL: process.env.MESHHOOK_WORKER_DB_URL } });
+  assert.equal(mixed.status, 1);
+  assert.match(mixed.out, /"check":"monitor","result":"failed".*MESHHOOK_MONITOR_DB_URL: log in as meshhook_monitor/);
+  const worker = mh(['doctor', '-o', 'json'], { env: { MESHHOOK_DB_URL: process.env.MESHHOOK_WORKER_DB_URL } });
+  assert.match(worker.out, /"check":"schema","result":"failed".*log in as the operator/);
 });
 
 test('doctor: keys are those that sealed what is there', () => {
@@ -390,7 +409,7 @@ test('doctor: keys are those that sealed what is there', () => {
   for (const [check, name] of [['intake-key', 'MESHHOOK_INTAKE_KEY'], ['secret-key', 'MESHHOOK_SECRET_KEY']]) {
     let [status, found, ...more] = asked({}, check);
     assert.deepEqual([status, more], [0, []]);
-    assert.match(found, /^ok: opens what it sealed, [1-9]\d* values$/);
+    assert.match(found, /^ok: opens what it sealed, [1-9]\d* values?$/);
     [status, found] = asked({ [name]: other }, check);
     assert.equal(status, 1, 'the same name, another key');
     assert.match(found, /^failed: .*[1-9]\d* values that are sealed under key "k1"/);

@@ -48,7 +48,8 @@ static void
 stop(struct worker *w, int code)
 {
 	w->exit_code = code;
-	loop_stop(w->loop, code);
+	if (w->loop != NULL)
+		loop_stop(w->loop, code);
 }
 
 void
@@ -196,7 +197,8 @@ db_changed(void *arg, enum db_state state, const struct error *cause)
 	w->serving = 0;
 	if (state == DB_READY) {
 		w->connected = 1;
-		db_call(w->db, &sql_schema_info, schema_seen, w, &err);
+		schema_ask(
+		    w->db, "meshhook_engine.claim", schema_seen, w, &err);
 		return;
 	}
 	if (cause == NULL)
@@ -285,8 +287,6 @@ worker_init(struct worker *w, const struct worker_options *o, struct error *err)
 	w->loop = loop_new(err);
 	if (w->loop == NULL)
 		return -1;
-	if (secrets_init(w, o->secret_keys, err) < 0)
-		return -1;
 	poll_init(w);
 	commits_init(w);
 	leases_init(w);
@@ -294,6 +294,8 @@ worker_init(struct worker *w, const struct worker_options *o, struct error *err)
 	w->drain_timer = loop_timer_new(w->loop, drain_over, w);
 	w->signals[0] = loop_signal_start(w->loop, SIGTERM, signalled, w);
 	w->signals[1] = loop_signal_start(w->loop, SIGINT, signalled, w);
+	if (secrets_init(w, o->secret_keys, err) < 0)
+		return -1;
 	w->http = http_new(w->loop, &http, err);
 	return w->http != NULL ? connect_all(w, err) : -1;
 }
