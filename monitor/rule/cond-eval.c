@@ -185,10 +185,11 @@ label_of(const struct element *e, struct str name)
 	return (struct str){ 0 };
 }
 
+/* What a rule of a project comes to is of that project, named or not. */
 static struct element
-grouped(const struct cond *c, const struct element *e)
+grouped(struct eval *ev, const struct cond *c, const struct element *e)
 {
-	struct element out = { 0 };
+	struct element out = { .project = ev->project };
 
 	for (uint32_t i = 0; i < c->n_by; i++) {
 		struct str value = label_of(e, c->by[i]);
@@ -226,7 +227,7 @@ aggregate(struct eval *ev, const struct cond *c, const struct vector *in,
 	uint32_t *members = arena_array(ev->arena, in->n + 1, sizeof(*members));
 
 	for (uint32_t i = 0; i < in->n; i++) {
-		struct element e = grouped(c, &in->items[i]);
+		struct element e = grouped(ev, c, &in->items[i]);
 		uint32_t g = 0;
 
 		while (g < out->n && !same(&out->items[g], &e))
@@ -470,6 +471,9 @@ cond_eval(struct arena *a, const struct cond *c, const struct samples *m,
 
 	if (value_of(&ev, c, &value) < 0 || to_vector(&ev, &value) < 0)
 		return -1;
-	*out = value.v;
+	*out = (struct vector){ .items = value.v.items };
+	for (uint32_t i = 0; i < value.v.n; i++) /* beyond a double is none */
+		if (isfinite(value.v.items[i].value))
+			out->items[out->n++] = value.v.items[i];
 	return 0;
 }

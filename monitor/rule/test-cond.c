@@ -79,6 +79,30 @@ test_values(void **state)
 	comes_to("2 > 1 and x", "", ":1");
 }
 
+/* So its alerts are the project's: told to its channels, seen by its members,
+ * and speaking for no other's. */
+static void
+test_a_projects_rule_stays_in_it(void **state)
+{
+	(void)state;
+	comes_to("sum(e)", "p", "p:4");
+	comes_to("sum(e) by (project)", "p", "p:4");
+	comes_to("count(1) > 0", "p", "p:1");
+	comes_to("max(e) > 0 and sum(n)", "p", "p:4");
+	comes_to("sum(e)", "", ":19");
+}
+
+/* Beyond a double there is no value to tell. */
+static void
+test_overflow_is_no_value(void **state)
+{
+	(void)state;
+	comes_to("1e308 * 10", "", "");
+	comes_to("e * 1e308 * 1e308 > 1", "p", "");
+	comes_to("sum(e * 1e308)", "", "");
+	comes_to("-(1e308 * 10)", "", "");
+}
+
 static void
 test_units_and_order(void **state)
 {
@@ -320,6 +344,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_a_projects_rule_stays_in_it),
+		cmocka_unit_test(test_overflow_is_no_value),
 		cmocka_unit_test(test_units_and_order),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_vectors),
