@@ -2,6 +2,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/time.h"
+#include "core/utf8.h"
 #include "monitor/judge-impl.h"
 
 #include <stdio.h>
@@ -142,15 +143,14 @@ filled(struct arena *a, const struct filling *f, struct str text)
 		size_t plain = open != NULL ? (size_t)(open - text.s) : text.n;
 		const char *close =
 		    open == NULL ? NULL : memmem(open, text.n - plain, "}}", 2);
-		struct str name, value;
+		struct str name, value, fits;
 
 		if (close == NULL)
 			plain = text.n;
-		if (plain > FILLED_MOST - n)
-			plain = FILLED_MOST - n;
-		memcpy(out + n, text.s, plain);
-		n += plain;
-		if (close == NULL)
+		fits = utf8_cut((struct str){ text.s, plain }, FILLED_MOST - n);
+		memcpy(out + n, fits.s, fits.n);
+		n += fits.n;
+		if (close == NULL || fits.n < plain)
 			break;
 		name = (struct str){ open + 2, (size_t)(close - open) - 2 };
 		while (name.n > 0 && *name.s == ' ')

@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/testpoint.h"
+#include "core/utf8.h"
 #include "core/uuid.h"
 #include "monitor/judge-impl.h"
 #include "monitor/monitor-impl.h"
@@ -10,6 +11,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { DEDUP_MOST = 200 }; /* of a group's key */
 
 /* What a step came to, for alert_record(). */
 struct step {
@@ -353,7 +356,7 @@ message_add(struct step *s, struct group *g, const char *kind)
 	const struct alert_channel *c = &s->j->channels[g->channel];
 	struct json *v = json_object(a);
 	struct json *body = group_message(s->j, a, g, kind, s->now_ms);
-	struct str project = c->project;
+	struct str project = c->project, key = utf8_cut(g->key, DEDUP_MOST);
 
 	for (uint32_t i = 0; i < g->pure.n && project.n == 0; i++)
 		if (g->alerts[i] != NULL)
@@ -363,9 +366,8 @@ message_add(struct step *s, struct group *g, const char *kind)
 	    a, v, "project_id", project.n > 0 ? json_string(a, project) : NULL);
 	json_set(a, v, "group_key", json_string(a, g->key));
 	json_set(a, v, "dedup_key",
-	    json_cstring(a,
-		arena_printf(a, "%.*s:%.*s", STR_FMT(c->id),
-		    (int)(g->key.n < 200 ? g->key.n : 200), g->key.s)));
+	    json_cstring(
+		a, arena_printf(a, "%.*s:%.*s", STR_FMT(c->id), STR_FMT(key))));
 	json_set(a, v, "kind", json_cstring(a, kind));
 	json_set(a, v, "body", body);
 	json_push(a, s->messages, v);

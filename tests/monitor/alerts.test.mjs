@@ -233,6 +233,32 @@ test("alert test says when a rule would have fired on what was measured", async 
   assert.deepEqual((await meshhook(["alert", "test", "--condition", "queue_visible > 150", "--for", "2m", "--since", "4h"])).records, []);
 });
 
+test("what the rules of one project say keeps nobody else's alerts back", async () => {
+  const [{ id }] = await sql("select meshhook.create_project($1, 'Loud') as id", name("loud"));
+  const r = await receiver();
+  const made = await channel(r, "--group-by", "rule", "--group-by", "k");
+  const m = monitor();
+  await until("it leads", m.leads);
+  const make = async (expr, more = {}) => {
+    const called = name("rule");
+    await sql("insert into meshhook.alert_rules (project_id, name, expr, description, labels) values ($1, $2, $3, $4, $5)",
+      id, called, expr, more.description ?? "", more.labels ?? {});
+    return called;
+  };
+  const huge = await make(`${"1TiB * ".repeat(30)}1`); // beyond a double
+  const cut = await make("1", { description: `a${"é".repeat(3000)}` }); // the cut is within a character
+  const keyed = await make("1", { labels: { k: `a${"é".repeat(300)}` } });
+  const summed = await make("count(1) > 0");
+  const other = await rule();
+  for (const called of [cut, keyed, summed, other]) await until(`told of ${called}`, () => r.got.find((one) => about(one, called)));
+  assert.deepEqual(await sql("select r.name, a.project_id from meshhook.alerts a join meshhook.alert_rules r on r.id = rule_id where r.name = any ($1) order by a.value, 1",
+    [huge, summed]), [{ name: summed, project_id: id }], "an alert of a project's rule is the project's");
+  assert.equal(m.said("alerts.not_recorded"), false, m.text);
+  await sql("select meshhook.purge_project($1)", id);
+  await meshhook(["alert", "channel", "remove", made.name]);
+  await ended(m);
+});
+
 // SMTP as far as a client needs it; refuse: a code for RCPT. No TLS.
 async function mailbox() {
   const box = { mails: [], refuse: 0 };
