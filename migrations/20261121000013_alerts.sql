@@ -12,11 +12,12 @@ create table meshhook.alert_rules (
   hold_s int not null default 0 check (hold_s between 0 and 86400),
   keep_s int not null default 0 check (keep_s between 0 and 86400),
   severity text not null default 'warning' check (severity in ('info', 'warning', 'critical')),
-  labels jsonb not null default '{}' check (jsonb_typeof(labels) = 'object'),
+  labels jsonb not null default '{}' check (jsonb_typeof(labels) = 'object' and octet_length(labels::text) <= 1000),
   summary text not null default '' check (length(summary) <= 500),
   description text not null default '' check (length(description) <= 4000),
   runbook text not null default '' check (length(runbook) <= 500),
-  inhibited_by text[] not null default '{}',
+  inhibited_by text[] not null default '{}' check (cardinality(inhibited_by) <= 16
+    and octet_length(array_to_string(inhibited_by, '')) <= 1000),
   enabled boolean not null default true,
   problem text,
   created_at timestamptz not null default now(),
@@ -68,8 +69,8 @@ comment on table meshhook.alert_history is 'Every change of every alert; append-
 create table meshhook.silences (
   id uuid primary key default meshhook_engine.uuid7(),
   project_id uuid references meshhook.projects on delete cascade,
-  rule text,
-  labels jsonb not null default '{}' check (jsonb_typeof(labels) = 'object'),
+  rule text check (length(rule) <= 63),
+  labels jsonb not null default '{}' check (jsonb_typeof(labels) = 'object' and octet_length(labels::text) <= 1000),
   starts_at timestamptz not null default now(),
   ends_at timestamptz not null,
   comment text not null default '' check (length(comment) <= 500),
@@ -88,7 +89,8 @@ create table meshhook.alert_channels (
   kind text not null check (kind in ('slack', 'pagerduty', 'alertmanager', 'webhook', 'discord', 'email')),
   target text not null,
   min_severity text not null default 'warning' check (min_severity in ('info', 'warning', 'critical')),
-  group_by text[] not null default '{rule}' check (cardinality(group_by) <= 4),
+  group_by text[] not null default '{rule}' check (cardinality(group_by) <= 4
+    and octet_length(array_to_string(group_by, '')) <= 128),
   wait_ms int not null default 0 check (wait_ms between 0 and 3600000),
   interval_ms int not null default 60000 check (interval_ms between 0 and 86400000),
   repeat_ms int not null default 14400000 check (repeat_ms between 0 and 604800000),
@@ -177,6 +179,32 @@ end $$;
 comment on function meshhook_engine.rule_disabled() is 'Trigger: the alerts of a rule that is switched off resolve.';
 create trigger rule_disabled after update of enabled on meshhook.alert_rules
   for each row when (old.enabled and not new.enabled) execute function meshhook_engine.rule_disabled();
+
+-- The monitor reads all of them, of all projects: none may fill it.
+create function meshhook_engine.few_enough() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  v_n int;
+begin
+  if new.project_id is null then
+    return null;
+  end if;
+  if tg_table_name = 'silences' then -- those that are over are not read
+    select count(*) into v_n from meshhook.silences s where s.project_id = new.project_id and s.ends_at > now();
+  else
+    select count(*) into v_n from meshhook.alert_rules r where r.project_id = new.project_id;
+  end if;
+  if v_n > tg_argv[0]::int then
+    raise exception 'a project has at most % of these', tg_argv[0] using errcode = 'program_limit_exceeded';
+  end if;
+  return null;
+end $$;
+comment on function meshhook_engine.few_enough() is 'Trigger: a project has so many rules, or silences that are not over, and no more.';
+create trigger few_enough after insert on meshhook.alert_rules
+  for each row execute function meshhook_engine.few_enough('200');
+create trigger few_enough after insert or update of ends_at on meshhook.silences
+  for each row execute function meshhook_engine.few_enough('1000');
+create index silences_project on meshhook.silences (project_id, ends_at);
 
 -- What the monitor reads and writes -----------------------------------------------------------
 

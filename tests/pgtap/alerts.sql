@@ -112,4 +112,22 @@ select is((select concat_ws(' ', change, actor is not null) from meshhook.alert_
 update meshhook.alert_rules set enabled = false where name = 'pgtap';
 select is((select state from meshhook.alerts where id = '00000000-0000-4000-8000-000000000001'), 'resolved', 'a rule that is off fires no more');
 select throws_ok($$delete from meshhook.alert_history where rule = 'pgtap'$$, null, null, 'history is append-only');
+
+-- No project's rows keep the monitor from its work ------------------------------------------------
+
+create function pg_temp.as_admin(statement_ text) returns text language sql as
+  $$select pg_temp.attempt('admin', replace(statement_, 'P', quote_literal(pg_temp.project('test-alpha'))))$$;
+select is(pg_temp.as_admin($$insert into meshhook.alert_rules (project_id, name, expr)
+  select P, 'r' || i, '1' from generate_series(1, 150) i$$), '150', 'many rules');
+select is(pg_temp.as_admin($$insert into meshhook.alert_rules (project_id, name, expr)
+  select P, 'r' || i, '1' from generate_series(1, 201) i$$), '54000', 'not any number of them');
+select is(pg_temp.as_admin($$insert into meshhook.silences (project_id, ends_at)
+  select P, now() + interval '1 h' from generate_series(1, 1001) i$$), '54000', 'nor of silences');
+select is(pg_temp.as_admin($$insert into meshhook.silences (project_id, starts_at, ends_at)
+  select P, now() - interval '2 h', now() - interval '1 h' from generate_series(1, 1001) i$$), '1001', 'but for those that are over');
+select is(pg_temp.as_admin($$insert into meshhook.alert_rules (project_id, name, expr, labels)
+  values (P, 'r', '1', jsonb_build_object('k', repeat('x', 1000)))$$), '23514', 'labels end up in keys: they are short');
+insert into meshhook.alert_channels (project_id, name, kind, target) values (pg_temp.project('test-alpha'), 'k', 'slack', 'https://slack.example');
+select is(pg_temp.as_admin($$update meshhook.alert_channels set group_by = array[repeat('x', 129)] where name = 'k'$$),
+  '23514', 'so are the names that they go by');
 select * from finish();
