@@ -108,15 +108,6 @@ conn_linger(struct conn *c)
 		shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
 }
 
-void
-conn_writable(struct conn *c)
-{
-	if (c->state == CONN_LINGER)
-		conn_linger(c);
-	else if (c->state == CONN_STREAM)
-		stream_writable(c);
-}
-
 static const char *
 date_now(struct server *s)
 {
@@ -174,13 +165,45 @@ send_reply(struct conn *c, const struct reply *r, int no_body)
 
 static void conn_feed(struct conn *c, struct str bytes);
 
+/* On to the next request, unless the answer to this one is still with us: so a
+ * client that asks and doesn't read holds one answer and no more. */
+static void
+request_next(struct conn *c)
+{
+	struct buf ahead = c->ahead;
+
+	deadline(c, c->server->options.idle_ms);
+	if (lws_partial_buffered(c->wsi)) {
+		c->state = CONN_FLUSH;
+		lws_callback_on_writable(c->wsi);
+		return;
+	}
+	c->state = CONN_IDLE;
+	if (c->feeding || ahead.len == 0)
+		return;
+	buf_init(&c->ahead);
+	unpause(c);
+	conn_feed(c, buf_str(&ahead));
+	buf_deinit(&ahead);
+}
+
+void
+conn_writable(struct conn *c)
+{
+	if (c->state == CONN_LINGER)
+		conn_linger(c);
+	else if (c->state == CONN_STREAM)
+		stream_writable(c);
+	else if (c->state == CONN_FLUSH && c->server->draining)
+		conn_linger(c);
+	else if (c->state == CONN_FLUSH)
+		request_next(c);
+}
+
 /* The request is answered: on to the next, or to the end. */
 static void
 request_end(struct conn *c)
 {
-	struct str bytes;
-	struct buf ahead = c->ahead;
-
 	free(c->req);
 	c->req = NULL;
 	c->server->bodies -= c->reserved;
@@ -196,15 +219,7 @@ request_end(struct conn *c)
 		conn_linger(c);
 		return;
 	}
-	c->state = CONN_IDLE;
-	deadline(c, c->server->options.idle_ms);
-	if (c->feeding || ahead.len == 0)
-		return;
-	buf_init(&c->ahead);
-	bytes = buf_str(&ahead);
-	unpause(c);
-	conn_feed(c, bytes);
-	buf_deinit(&ahead);
+	request_next(c);
 }
 
 static void

@@ -40,6 +40,7 @@ enum conn_state {
 	CONN_BEGIN,  /* the route's begin decides */
 	CONN_BODY,   /* the body is coming */
 	CONN_HANDLE, /* the handler has it */
+	CONN_FLUSH,  /* answered, and the kernel has not taken all of it yet */
 	CONN_STREAM, /* the reply goes on until its owner ends it */
 	CONN_LINGER, /* answered for the last time: what comes is dropped */
 	CONN_DEAD,   /* to be closed by libwebsockets */

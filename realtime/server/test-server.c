@@ -73,13 +73,27 @@ begin_later(void *arg, struct request *req)
 	loop_timer_set(decide, 50);
 }
 
-/* A stream of FLOOD bytes, as fast as they are taken, then its end. */
+enum { BIG = 500000 };
+static _Atomic int bigs; /* how often it was asked for */
+
+static void
+big(void *arg, struct request *req)
+{
+	static char body[BIG];
+
+	(void)arg;
+	bigs++;
+	request_reply(req,
+	    &(struct reply){ .status = 200, .body = { body, sizeof(body) } });
+}
+
 static const struct route routes[] = {
 	{ "GET", "/", 0, NULL, echo, NULL },
 	{ "POST", "/echo", 100000, NULL, echo, NULL },
 	{ "GET", "/a/{x}/b/{y}", 0, NULL, name, NULL },
 	{ "POST", "/later", 100, NULL, hold, NULL },
 	{ "POST", "/begin", 0, begin_later, echo, NULL },
+	{ "GET", "/big", 0, NULL, big, NULL },
 };
 
 static int
@@ -300,6 +314,33 @@ test_pipelining_is_bounded(void **state)
 	close(fd);
 }
 
+/* Who asks and doesn't read has one answer waiting here, beside what the kernel
+ * took, however often it asked. Read late, they are all there. */
+static void
+test_answers_that_are_not_read(void **state)
+{
+	enum { asked = 60 };
+	static char bytes[65536];
+	int fd = dial(), before;
+	size_t all = 0;
+	ssize_t n;
+
+	(void)state;
+	for (int i = 0; i < asked; i++)
+		say(fd, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	do {
+		before = bigs;
+		usleep(100000);
+	} while (bigs == 0 || bigs > before);
+	assert_in_range(bigs, 1, asked * 3 / 4);
+	while (all < (size_t)asked * BIG &&
+	    (n = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+		all += (size_t)n;
+	assert_in_range(all, (size_t)asked * BIG, (size_t)asked * (BIG + 500));
+	assert_int_equal(bigs, asked);
+	close(fd);
+}
+
 static void
 test_begin_decides(void **state)
 {
@@ -431,6 +472,7 @@ main(void)
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_pipelining),
 		cmocka_unit_test(test_pipelining_is_bounded),
+		cmocka_unit_test(test_answers_that_are_not_read),
 		cmocka_unit_test(test_begin_decides),
 		cmocka_unit_test(test_slow_clients),
 		cmocka_unit_test(test_clients_that_leave),
