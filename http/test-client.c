@@ -179,8 +179,9 @@ test_timeouts(void **state)
 	assert_int_equal(got->outcome, HTTP_TIMEOUT);
 	assert_string_equal(got->code, "ETIMEDOUT");
 	assert_int_equal(got->retry.cause, RETRY_CONNECTION);
-	assert_in_range(got->res.timing.total, 55000, 2000000);
+	assert_in_range(got->res.timing.total, 55000, 20000000);
 	assert_int_equal(got->res.status, 0);
+	req.timeout_ms = 1000; /* in which its part has come */
 	req.url = caller_url(c, "/stall");
 	got = caller_send(c, req);
 	assert_int_equal(got->outcome, HTTP_TIMEOUT);

@@ -129,7 +129,7 @@ test_streams_that_are_left(void **state)
 	usleep(1500000); /* beyond every deadline of requests */
 	assert_int_equal(gone, before);
 	close(fd);
-	for (int i = 0; i < 100 && gone == before; i++)
+	for (int i = 0; i < 2000 && gone == before; i++)
 		usleep(10000);
 	assert_int_equal(gone, before + 1);
 }
@@ -146,7 +146,9 @@ test_streams_have_backpressure(void **state)
 	(void)state;
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	say(fd, "GET /flood HTTP/1.1\r\n" HOST "\r\n");
-	usleep(300000);
+	for (int i = 0; i < 2000 && blocked == 0; i++)
+		usleep(10000);
+	usleep(100000);
 	assert_int_equal(blocked, 1);
 	n = recv(fd, answer, 2000, 0);
 	answer[n] = '\0';

@@ -362,22 +362,26 @@ test_begin_decides(void **state)
 static void
 test_slow_clients(void **state)
 {
-	int fd = dial(), took;
+	int64_t from = time_mono_ms();
+	int fd = dial();
 
 	(void)state;
 	say(fd, "GET / HTTP/1.1\r\n");
-	took = hear(fd, 0);
-	assert_in_range(took, 400, 1500);
+	assert_true(hear(fd, 0) >= 0);
+	assert_in_range(time_mono_ms() - from, 400, 20000);
 	assert_non_null(strstr(answer, "408"));
 	close(fd);
+	from = time_mono_ms();
 	fd = dial();
 	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nab");
-	took = hear(fd, 0);
-	assert_in_range(took, 400, 1500);
+	assert_true(hear(fd, 0) >= 0);
+	assert_in_range(time_mono_ms() - from, 400, 20000);
 	assert_non_null(strstr(answer, "408"));
 	close(fd);
+	from = time_mono_ms();
 	fd = dial(); /* one that says nothing: closed without a word */
-	assert_in_range(hear(fd, 0), 400, 1500);
+	assert_true(hear(fd, 0) >= 0);
+	assert_in_range(time_mono_ms() - from, 400, 20000);
 	assert_string_equal(answer, "");
 	close(fd);
 }
@@ -394,7 +398,7 @@ test_clients_that_leave(void **state)
 	say(fd, "POST /later HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab");
 	usleep(30000);
 	close(fd);
-	for (int i = 0; gone == before && i < 100; i++)
+	for (int i = 0; gone == before && i < 2000; i++)
 		usleep(10000);
 	assert_int_equal(gone, before + 1);
 	expect("GET / HTTP/1.1\r\n" HOST "\r\n", "200", 0);
@@ -409,12 +413,12 @@ test_memory_is_bounded(void **state)
 	(void)state;
 	say(fd,
 	    "POST /begin HTTP/1.1\r\n" HOST "Content-Length: 200000\r\n\r\n");
-	usleep(150000);
+	usleep(500000);
 	expect("POST /begin HTTP/1.1\r\n" HOST "Content-Length: 200000\r\n\r\n",
 	    "503", 1);
 	assert_non_null(strstr(answer, "Retry-After: 1\r\n"));
 	close(fd);
-	usleep(150000);
+	usleep(500000);
 	expect("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc",
 	    "200", 0);
 }
