@@ -21,7 +21,7 @@ async function percentiles(w) {
   return Object.fromEntries(rows.map((r) => [r.metric, r.q]));
 }
 
-test('percentiles are those of what the target took, within a sixteenth', { timeout: 60000 }, async () => {
+test('percentiles are those of what the target took, within a sixteenth', { timeout: 300000 }, async () => {
   const w = await World.open('histogram');
   try {
     await w.startTarget();
@@ -39,19 +39,23 @@ test('percentiles are those of what the target took, within a sixteenth', { time
     await done(w);
     await fold(w);
     const { step_time_seconds: time, step_wait_seconds: wait } = await percentiles(w);
-    // beside the nap: connecting, and the commit before this one; under ASan
-    const took = (q, ms) => assert.ok(time[q] >= ms / 1000 * 15 / 16 && time[q] <= (ms / 1000 + 0.4) * 17 / 16,
-      `${q} of ${ms} ms is ${time[q]} s`);
+    // beside the nap: connecting, and the commit before this one; under ASan; and what all came late by
+    const asked = w.requests().map((r) => new Date(r.t).getTime());
+    const { rows: [{ end }] } = await w.db.query(`select extract(epoch from max(ended_at)) * 1000 as end from meshhook.runs
+      where project_id = (select id from meshhook.projects where slug = $1)`, [w.slug]);
+    const late = 0.4 + Math.max(0, Number(end) - Math.min(...asked) - 4000) / 1000;
+    const took = (q, ms) => assert.ok(time[q] >= ms / 1000 * 15 / 16 && time[q] <= (ms / 1000 + late) * 17 / 16,
+      `${q} of ${ms} ms is ${time[q]} s, ${late} s late`);
     took('p50', 600);
     took('p95', 1500);
     took('p99', 4000);
     assert.ok(wait.p50 >= (ready - last) / 1000 * 15 / 16, `they waited: ${wait.p50}`);
-    assert.ok(wait.p99 <= (Date.now() - first - 4000) / 1000 * 17 / 16, `and no longer: ${wait.p99}`);
+    assert.ok(wait.p99 <= (Math.max(...asked) - first) / 1000 * 17 / 16, `and no longer: ${wait.p99}`);
   } finally { await w.close(); }
 });
 
 // What two workers do at once of one run makes part of their batches stale.
-test('workers of two projects are killed, and each recorded attempt is counted once', { timeout: 120000 }, async () => {
+test('workers of two projects are killed, and each recorded attempt is counted once', { timeout: 600000 }, async () => {
   const w = await World.open('histogram-kill');
   const worlds = [w, await World.open('histogram-other')];
   const rand = random(seed);

@@ -2,7 +2,9 @@
 \i tests/pgtap/fixture.psql
 select no_plan();
 
-select is(meshhook_engine.ensure_partitions(), 0, 'three months ahead are there already');
+-- A month may have begun since the migrations made them.
+select meshhook_engine.ensure_partitions() \g /dev/null
+select is(meshhook_engine.ensure_partitions(), 0, 'three months ahead are there');
 select count(*) as missing from generate_series(date_trunc('month', now() at time zone 'UTC'),
     now() at time zone 'UTC' + interval '30 months', interval '1 month') m, unnest(array['run_events', 'logs']) k
   where to_regclass(format('meshhook_engine.%s_%s', k, to_char(m, 'YYYY_MM'))) is null \gset
