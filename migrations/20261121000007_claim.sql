@@ -145,7 +145,7 @@ comment on function meshhook_engine.slice is
 -- Take up to p_qty messages, leased for p_lease_ms, with all that is needed to decide.
 -- The first row is a header: msg_id null; vt = the database's now; started_at = when the next timer
 -- is due; version_id and floor = p_after and p_floor of the next call; read_ct = microseconds that
--- reading the queue took. ready_at: since when a message could have been taken: it was sent (to the
+-- reading the queue took; last_seq = 1 when more may be ready than was taken. ready_at: since when a message could have been taken: it was sent (to the
 -- queue or the backlog), its timer was due, or its last lease ran out. A message whose run is over or
 -- gone comes with version_id null: commit it as an item without events, and it is deleted.
 --
@@ -169,17 +169,23 @@ declare
   c_lane constant interval := '876000 hours'; -- as in sent_vt()
   v_edge timestamptz := v_now - c_lane / 2; -- between the lanes
   v_waiting boolean := exists (select from meshhook_engine.backlog);
+  v_next timestamptz := (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1);
+  v_kept_back int := 0; v_more int;
   v_begin timestamptz; v_left int; v_half int := 0;
   v_ahead record; v_common record;
   v_ids bigint[]; v_reads int[]; v_messages jsonb[]; v_ready timestamptz[];
-  v_more_ids bigint[]; v_more jsonb[]; v_more_ready timestamptz[];
+  v_new_ids bigint[]; v_new jsonb[]; v_new_ready timestamptz[];
   v_came uuid[] := '{}'; v_from uuid[];
   v_kept int[];
   v_after uuid; v_last timestamptz := v_now; v_took int;
 begin
   perform set_config('synchronous_commit', 'off', true);
-  -- the ready ones; a quarter is for those who wait, and half of the rest for the common lane
-  v_left := p_qty - case when v_waiting then p_qty / 4 else 0 end;
+  -- the ready ones; a quarter (of one message: now and then) is for those who wait, in the backlog
+  -- or for their time, and half of the rest for the common lane
+  if v_waiting or v_next <= v_now then
+    v_kept_back := floor(p_qty / 4.0 + random());
+  end if;
+  v_left := p_qty - v_kept_back;
   v_begin := greatest(p_floor, v_edge);
   if exists (select from pgmq.q_mh_work q where q.vt >= v_begin and q.vt <= v_now) then
     v_half := v_left / 2;
@@ -194,7 +200,8 @@ begin
   v_ready := v_ahead.ready || v_common.ready;
   v_took := extract(microseconds from clock_timestamp() - v_now);
   -- a lane that was read as far as was asked for may hold more; null, when nothing was asked for
-  if cardinality(v_ids) = v_left then
+  v_more := (cardinality(v_ids) = v_left)::int;
+  if v_more = 1 then
     v_last := v_common.newest;
   end if;
   if cardinality(v_ahead.ids) = v_left - v_half and v_ahead.newest + c_lane < v_last then
@@ -207,29 +214,30 @@ begin
       into v_ids, v_reads, v_messages, v_ready from unnest(v_kept) i;
     v_left := 0;
   end if;
-  if v_left > 0 and exists (select from meshhook_engine.timers t where t.due_at <= v_now) then
-    select t.ids, t.messages, t.ready, t.projects into v_more_ids, v_more, v_more_ready, v_came
-      from meshhook_engine.claim_timers(v_left, v_now, v_vt) t;
-    v_ids := v_ids || v_more_ids;
-    v_messages := v_messages || v_more;
-    v_ready := v_ready || v_more_ready;
+  if v_left > 0 and v_next <= v_now then
+    select t.ids, t.messages, t.ready, t.projects into v_new_ids, v_new, v_new_ready, v_came
+      from meshhook_engine.claim_timers(case when v_waiting then (v_left + 1) / 2 else v_left end,
+        v_now, v_vt) t;
+    v_ids := v_ids || v_new_ids;
+    v_messages := v_messages || v_new;
+    v_ready := v_ready || v_new_ready;
     v_left := p_qty - cardinality(v_ids);
+    v_next := (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1);
   end if;
   if v_waiting and v_left > 0 then
     select b.ids, b.messages, b.ready, b.projects, b.last_project
-      into v_more_ids, v_more, v_more_ready, v_from, v_after
+      into v_new_ids, v_new, v_new_ready, v_from, v_after
       from meshhook_engine.claim_backlog(v_left, v_vt, p_after, v_came) b;
-    v_ids := v_ids || v_more_ids;
-    v_messages := v_messages || v_more;
-    v_ready := v_ready || v_more_ready;
+    v_ids := v_ids || v_new_ids;
+    v_messages := v_messages || v_new;
+    v_ready := v_ready || v_new_ready;
     v_came := v_came || v_from;
   end if;
   if v_came <> '{}' then -- at once, in the order of the projects
     perform meshhook_engine.admission_add(v_came, p_slot, array_fill(1, array[cardinality(v_came)]));
   end if;
-  return query select null::bigint, v_now, v_took, null::jsonb, 0, v_after,
-    (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1), null::text, null::jsonb,
-    v_last - interval '100 milliseconds', null::timestamptz;
+  return query select null::bigint, v_now, v_took, null::jsonb, v_more, v_after, v_next, null::text,
+    null::jsonb, v_last - interval '100 milliseconds', null::timestamptz;
   return query
     select m.id, v_vt, coalesce(m.reads, 1), m.message, r.last_seq, r.version_id, r.created_at,
            r.trigger,
@@ -241,7 +249,7 @@ begin
       left join meshhook.runs r on r.id = (m.message ->> 'r')::uuid and r.status = 'running';
 end $$;
 comment on function meshhook_engine.claim is
-  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice, and since when it was ready. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took.';
+  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice, and since when it was ready. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took, last_seq = 1 when more may be ready.';
 
 -- Keep leases for p_lease_ms more, where the message still has the vt that was given.
 create function meshhook_engine.extend(p_id bigint[], p_vt timestamptz[], p_lease_ms int)

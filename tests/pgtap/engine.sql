@@ -1,6 +1,6 @@
 -- The hot path in SQL: claim and commit, lease fencing, stale and resolved, admission, backlog,
 -- timers, intake. docs/decisions/0001 and 0002 are what is held against.
-select plan(62);
+select plan(66);
 
 create temp table ids as select
   meshhook.create_project('engine-a', 'A') as a, meshhook.create_project('engine-b', 'B') as b;
@@ -170,6 +170,23 @@ delete from meshhook_engine.backlog;
 select is(pg_temp.take(10), 1, 'a due timer becomes a leased message');
 select ok((select slice is not null from held where msg_id is not null), 'with its step''s row asked for');
 select is((select ready_at from held where msg_id is not null), now() - interval '1 s', 'ready since it was due');
+
+-- a queue that never runs dry keeps neither timers nor the backlog waiting
+insert into meshhook_engine.timers select r.id, 'delay', 'w' || i, 1, now() - interval '1 s', r.project_id,
+  jsonb_build_object('p', r.project_id, 'r', r.id, 'n', 'w' || i, 'a', 1, 'k', 'delay')
+  from (select r.* from meshhook.runs r, ids where r.project_id = a and r.status = 'running' limit 1) r, generate_series(1, 50) i;
+select pg_temp.start((select b from ids), 60);
+select is(pg_temp.take(20), 20, 'a claim of a full queue');
+select is((select count(*)::int from held where message ->> 'k' = 'delay'), 5, 'is a quarter due timers');
+select is((select last_seq from held where msg_id is null), 1, 'and says that there is more');
+insert into meshhook_engine.backlog (project_id, message)
+  select b, jsonb_build_object('p', b, 'r', gen_random_uuid(), 'n', 'late', 'a', 1, 'k', 'step') from ids, generate_series(1, 9);
+select pg_temp.take(20);
+select results_eq($$ select count(*) filter (where message ->> 'k' = 'delay')::int, count(*) filter (where message ->> 'n' = 'late')::int
+  from held $$, $$ values (3, 2) $$, 'which they share with the backlog');
+delete from meshhook_engine.timers;
+delete from meshhook_engine.backlog;
+delete from pgmq.q_mh_work where vt <= clock_timestamp();
 
 -- intake
 insert into meshhook.endpoints (project_id, workflow_id, trigger, slug)

@@ -97,7 +97,7 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 	}
 	/* the next claim is on its way while this one is looked at */
 	suspect = n > 0 && rows_int(rows, 1, "read_ct") >= SUSPECT_READS;
-	if (suspect || n >= p->asked)
+	if (suspect || n >= p->asked || rows_int(rows, 0, "last_seq") > 0)
 		p->want = 1;
 	p->landing = n;
 	if (!suspect)
