@@ -27,3 +27,21 @@ test('what is in a full window does not wait for the next look', { timeout: 6000
     await stopped(c);
   } finally { await w.close(); }
 });
+
+test('large outputs go into commits that the database takes', { timeout: 60000 }, async () => {
+  const w = await World.open('large');
+  try {
+    const nodes = Array.from({ length: 5 }, (_, i) => ({ id: `t${i}`, type: 'transform', output: { of: '{{ input }}' } }));
+    w.publish(flow('large', ...nodes));
+    await w.db.query(`select count(meshhook.start_run($1, $2, jsonb_build_object('x', repeat('meshhook', 131072))))
+      from generate_series(1, 12)`, [w.slug, 'large']);
+    const c = w.worker({ MESHHOOK_WORKER_LEASE: '30s' });
+    await ended(w);
+    assert.deepEqual(await statuses(w), ['succeeded']);
+    const { rows: [{ n }] } = await w.db.query(`select count(distinct e.xmin::text)::int as n from meshhook.run_events e
+      join meshhook.projects p on p.id = e.project_id where p.slug = $1 and e.type = 'run.succeeded'`, [w.slug]);
+    assert.ok(n >= 3, `60 MB in ${n} commits`);
+    await stopped(c);
+    await w.db.query('select meshhook.purge_project($1)', [w.slug]);
+  } finally { await w.close(); }
+});

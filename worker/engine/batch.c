@@ -85,6 +85,16 @@ batch_reset(struct batch *b)
 	b->due_ms = 0;
 }
 
+size_t
+batch_bytes(const struct batch *b)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < N_BATCH_ARRAYS; i++)
+		n += b->arrays[i].buf.len;
+	return n;
+}
+
 static void
 add_int(struct batch *b, enum batch_array which, int64_t v)
 {

@@ -76,5 +76,6 @@ void batch_reset(struct batch *b);
 /* Items come sorted by run. */
 void batch_add(
     struct batch *b, const struct item *item, struct task **tasks, uint32_t n);
+size_t batch_bytes(const struct batch *b);
 /* All of them, behind the slot; params has room for N_BATCH_ARRAYS + 2. */
 void batch_params(struct batch *b, int32_t slot, struct db_param *params);

@@ -15,7 +15,12 @@
  * on a lease that isn't ours any more, is cut in halves until the culprit stands
  * alone; then it is the culprit's turn to be recorded with more care.
  */
-enum { NOTIFY_MOST = 7900, RETRY_MS = 250, RETRY_CAP_MS = 5000 };
+enum {
+	BATCH_BYTES = 16 << 20, /* beyond, the next commit has the rest */
+	NOTIFY_MOST = 7900,
+	RETRY_MS = 250,
+	RETRY_CAP_MS = 5000,
+};
 
 struct commit {
 	struct list link;
@@ -134,8 +139,16 @@ group_end(struct task **tasks, uint32_t at, uint32_t n)
 	return end;
 }
 
+static void
+items_later(struct task **tasks, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		task_to(tasks[i], TASK_READY);
+}
+
 /* Items of the sorted tasks, one a run; those of a run that know something
- * else stay READY for the next commit. */
+ * else are READY for the next commit, and so is what would make this one so
+ * large that the database refuses it, or we keep the memory for ever. */
 static void
 items_make(struct worker *w, struct commit *c, struct task **tasks, uint32_t n)
 {
@@ -147,6 +160,10 @@ items_make(struct worker *w, struct commit *c, struct task **tasks, uint32_t n)
 
 	for (uint32_t at = 0; at < n; at = end) {
 		end = group_end(tasks, at, n);
+		if (batch_bytes(&cs->batch) > BATCH_BYTES) {
+			items_later(tasks + at, n - at);
+			return;
+		}
 		if (last != NULL && uuid_cmp(last, &tasks[at]->run) == 0)
 			continue;
 		if (item_make(&item, &cs->arena, tasks + at, end - at, &err) <
