@@ -1,8 +1,9 @@
 // What a worker waits for, since no run is at fault; and what must not wait for its next look.
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import { World, until } from '../crash/lib.mjs';
+import { World, binary, until } from '../crash/lib.mjs';
 
 const start = { id: 'start', type: 'manual' };
 const log = (id, message = id) => ({ id, type: 'log', message });
@@ -16,6 +17,52 @@ async function stopped(c) {
   c.kill('SIGTERM');
   assert.equal((await c.over).code, 0, fs.readFileSync(c.log, 'utf8'));
 }
+
+// While a migration is under way, say, the worker may not call this; fn is told its log.
+async function without(w, name, event, c) {
+  await until(`${event} is logged`, () => fs.readFileSync(c.log, 'utf8').includes(`"event":"${event}"`));
+  await w.db.query(`grant execute on function ${name} to meshhook_worker`);
+}
+
+test('a version that can not be read for a while fails no run, nor does it fill the worker for good', { timeout: 60000 }, async () => {
+  const name = 'meshhook_engine.load_version(uuid)';
+  const w = await World.open('version');
+  try {
+    w.publish(flow('simple', log('a')));
+    for (let i = 0; i < 5; i++) await w.start('simple');
+    await w.db.query(`revoke execute on function ${name} from meshhook_worker`);
+    const c = w.worker({ MESHHOOK_WORKER_CALLS: '4' });
+    await without(w, name, 'version.not_loaded', c);
+    await ended(w);
+    assert.deepEqual(await statuses(w), ['succeeded']);
+    await stopped(c);
+  } finally {
+    await w.db.query(`grant execute on function ${name} to meshhook_worker`);
+    await w.close();
+  }
+});
+
+test('secrets that can not be read for a while fail no step', { timeout: 60000 }, async () => {
+  const name = 'meshhook_engine.use_secrets(uuid[], text[], uuid[])';
+  const w = await World.open('unread');
+  try {
+    await w.startTarget();
+    execFileSync(binary, ['secret', 'set', 'KEY'], { env: w.env, input: 'sesame-opens' });
+    w.publish(flow('secretive', { id: 'call', type: 'http_call', method: 'POST', url: `http://127.0.0.1:${w.port}/x`,
+      headers: { 'x-key': '{{ secrets.KEY }}' } }));
+    await w.start('secretive');
+    await w.db.query(`revoke execute on function ${name} from meshhook_worker`);
+    const c = w.worker();
+    await without(w, name, 'secret.not_read', c);
+    await ended(w);
+    assert.deepEqual(await statuses(w), ['succeeded']);
+    assert.equal(w.requests().length, 1);
+    await stopped(c);
+  } finally {
+    await w.db.query(`grant execute on function ${name} to meshhook_worker`);
+    await w.close();
+  }
+});
 
 test('what is in a full window does not wait for the next look', { timeout: 60000 }, async () => {
   const w = await World.open('full');

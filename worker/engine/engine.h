@@ -215,7 +215,7 @@ uint32_t tasks_held(const struct worker *w);
 /* version.c */
 void version_take(struct worker *w, struct task *t, const struct uuid *id);
 void version_drop(struct version *v);  /* NULL is fine */
-void versions_retry(struct worker *w); /* connected again */
+void versions_retry(struct worker *w); /* connected again, or now and then */
 void versions_deinit(struct worker *w);
 
 /* call.c */

@@ -155,8 +155,14 @@ poll_wake(struct worker *w)
 static void
 tick(void *arg)
 {
-	versions_retry(arg);
-	poll_wake(arg);
+	struct worker *w = arg;
+
+	versions_retry(w);
+	secrets_retry(w);
+	poll_wake(w);
+	/* no room: what is in hand may have to be asked for again */
+	if (!w->poller.claiming)
+		loop_timer_set(w->poller.timer, jittered(w->o.poll_ms));
 }
 
 void

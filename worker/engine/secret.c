@@ -176,6 +176,8 @@ answered(void *arg, struct rows *rows, const struct error *err)
 	uint64_t call = ++w->secrets.call;
 
 	w->secrets.out = 0;
+	if (err != NULL && err->fault != FAULT_RETRY)
+		log_warn("secret.not_read", E_(err));
 	list_init(&ready);
 	list_for_safe (at, &w->tasks[TASK_LOADING]) {
 		struct task *t = list_entry(at, struct task, link);
@@ -183,8 +185,9 @@ answered(void *arg, struct rows *rows, const struct error *err)
 		if (t->secrets != SECRETS_ASKED)
 			continue;
 		t->secrets = SECRETS_WANTED;
-		if (err != NULL && err->fault == FAULT_RETRY)
-			continue; /* again, when the database is back */
+		/* no step's fault, as a right that is missing: secrets_retry() */
+		if (err != NULL && err->fault != FAULT_INPUT)
+			continue;
 		t->secrets = SECRETS_TAKEN;
 		if (err != NULL) {
 			t->refused = *err;
@@ -199,7 +202,8 @@ answered(void *arg, struct rows *rows, const struct error *err)
 	}
 	while ((it = list_pop(&ready)) != NULL)
 		task_go(list_entry(it, struct task, link));
-	loop_defer_call(w->secrets.turn); /* who came meanwhile */
+	if (err == NULL)
+		loop_defer_call(w->secrets.turn); /* who came meanwhile */
 }
 
 /* One call is out at a time: what comes meanwhile goes together. */

@@ -48,7 +48,7 @@ void secrets_wipe(struct secrets *s); /* of a version that goes */
 void secrets_prepare(struct version *v);
 /* 1: task_go() follows; 0: go at once. */
 int secrets_take(struct task *t);
-void secrets_retry(struct worker *w); /* connected again */
+void secrets_retry(struct worker *w); /* connected again, or now and then */
 
 /* The values that the task's step uses, in *out. -1: one is not to be had. */
 int secrets_of(struct task *t, struct json **out, struct error *err);

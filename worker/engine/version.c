@@ -1,3 +1,4 @@
+#include "core/log.h"
 #include "core/mem.h"
 #include "worker/engine/engine-sql.h"
 #include "worker/engine/engine.h"
@@ -84,13 +85,13 @@ loaded(void *arg, struct rows *rows, const struct error *err)
 
 	v->loading = 0;
 	v->refs--;
-	if (list_empty(&v->waiting) || (err && err->fault == FAULT_RETRY))
-		return; /* versions_retry when the database is back */
+	if (err != NULL && err->fault != FAULT_RETRY)
+		log_warn("version.not_loaded", E_(err));
+	/* no run's fault, as a right that is missing: versions_retry() */
+	if (err != NULL || list_empty(&v->waiting))
+		return;
 	w = list_entry(v->waiting.next, struct task, link)->w;
-	if (err != NULL)
-		v->error = *err;
-	else
-		version_parse(v, rows);
+	version_parse(v, rows);
 	waiting_begin(v);
 	versions_trim(w);
 }
