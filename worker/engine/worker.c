@@ -131,8 +131,8 @@ drain_over(void *arg)
 		stop(w, 0);
 		return;
 	}
-	/* what is in a commit is settled by its answer, if it comes soon */
-	for (int s = TASK_PARKED; s <= TASK_READY; s++)
+	/* what came of a call is recorded, if the database answers soon */
+	for (int s = TASK_PARKED; s < TASK_READY; s++)
 		lease_give_back(w, &w->tasks[s]);
 	w->draining = DRAINED;
 	loop_timer_set(w->drain_timer, SETTLE_MS);
