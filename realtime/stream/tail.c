@@ -37,7 +37,7 @@ struct tail {
 	size_t n_unknown;
 	struct uuid *strangers; /* STRANGERS slots; all zero: free */
 	size_t n_strangers;
-	int64_t clock_ms; /* the database's minus ours */
+	int64_t clock_ms; /* the database's minus ours, which nobody sets */
 	int clock_known;
 	/* on the database's clock: the last poll; of tail(), of patterns, up
 	 * to when all was told */
@@ -151,13 +151,13 @@ tail_told_ms(const struct tail *t)
 static int64_t
 db_now_ms(const struct tail *t)
 {
-	return time_wall_ms() + t->clock_ms;
+	return time_mono_ms() + t->clock_ms;
 }
 
 void
 tail_clock(struct tail *t, int64_t db_ms)
 {
-	t->clock_ms = db_ms - time_wall_ms();
+	t->clock_ms = db_ms - time_mono_ms();
 	t->clock_known = 1;
 	if (t->told_ms == 0)
 		t->told_ms = t->swept_ms = db_ms;
@@ -330,7 +330,8 @@ looked(void *arg, struct rows *rows, const struct error *err)
 	}
 	if (rows->n > 0)
 		tail_clock(t, rows_time_ms(rows, 0, "at"));
-	if (t->sweeping_ms > t->swept_ms && t->clock_known)
+	/* which may be earlier than the last: the database's clock was set */
+	if (t->sweeping_ms > 0 && t->clock_known)
 		t->swept_ms = t->sweeping_ms;
 	t->ops->told(t->arg);
 	if (t->n_unknown > 0 || t->sweep)
