@@ -143,12 +143,15 @@ export function followLogs(
     const now = (await ask(db.rpc("watch", { channel, reader }).single())) as Watched;
     if (over) return;
     const moved = watched?.topic !== now.topic || !live || live.state === "closed";
-    const reset = before !== undefined && (before.epoch !== now.epoch || before.seq > now.last_seq);
+    const epoch = before?.epoch ?? watched?.epoch; // known by a line, or by an earlier watch alone
+    const reset = epoch !== undefined && (epoch !== now.epoch || (before?.seq ?? 0) > now.last_seq);
     renewIn(now.interval_ms === null ? POLL_MS : RENEW_MS);
     watched = now;
     if (reset) {
+      const from = (cursor?.seq ?? 0) + 1;
       cursor = id = undefined;
-      call(() => options.onGap?.({ channel, from: before.seq + 1, to: null, reason: "reset" }));
+      doubted = 0;
+      call(() => options.onGap?.({ channel, from, to: null, reason: "reset" }));
     }
     if (!merge || reset) merge = new Merge(reset ? 0 : (before?.seq ?? Math.max(0, now.last_seq - (options.tail ?? Infinity))));
     merge.knows(now.last_seq);
@@ -178,8 +181,10 @@ export function followLogs(
       renewAt = 0;
       return nap(500, true);
     }
-    if (first > from && (cursor || options.cursor))
+    if (first > from && (cursor || options.cursor)) {
+      cursor = { epoch: watched!.epoch, seq: first - 1 };
       call(() => options.onGap?.({ channel, from, to: first - 1, reason: "expired" }));
+    }
     if (first > from) hand(merge.skip(first - 1));
     hand(merge.take(rows));
   }
