@@ -2,7 +2,8 @@
 -- gateways only (rights are in a later file); docs/decisions/0001 and 0002 say why they are
 -- as they are. Each is one statement for its caller, and so one transaction.
 --
--- Lock order, everywhere: endpoint, dedupe key, run, timer, channel, queue, watched; each by id.
+-- Lock order, everywhere (docs/architecture.md): endpoint, dedupe key, run, message, timer, admission,
+-- channel, watched; each by id.
 -- The planner settings on the functions keep set-based joins on their indexes whatever the
 -- statistics of the moment say (an empty table is the common case when a plan is cached).
 
@@ -169,11 +170,11 @@ comment on function meshhook_engine.endpoint_lookup is
 create function meshhook_engine.forget_digests(p_endpoint uuid[], p_key text[]) returns void
 language sql security definer set search_path = '' as $$
   delete from meshhook_engine.deliveries where ctid = any (array(
-    select d.ctid from meshhook_engine.deliveries d
-      join unnest(p_endpoint, p_key) x(endpoint, key) on d.endpoint_id = x.endpoint
-       and d.dedupe_key = x.key
-     where x.key like 'sha256:%' and d.received_at < now() - interval '1 day'
-     order by d.endpoint_id, d.dedupe_key for update of d));
+    select x.ctid from (select d.ctid, d.received_at from meshhook_engine.deliveries d
+        join unnest(p_endpoint, p_key) x(endpoint, key) on d.endpoint_id = x.endpoint
+         and d.dedupe_key = x.key
+       where x.key like 'sha256:%' order by d.endpoint_id, d.dedupe_key for update of d) x
+     where x.received_at < now() - interval '1 day'));
 $$;
 comment on function meshhook_engine.forget_digests is
   'Forget deliveries of more than a day ago that are told apart by their bodies alone.';

@@ -129,29 +129,28 @@ comment on function meshhook.remove_member(text, uuid) is
   'Remove a member (admins; anyone may leave). The project''s generation moves on, and with it the topics of its live logs.';
 
 -- A topic of Realtime carries the generation: who was removed listens to a dead one. The
--- project's row is locked here, so that of two last owners who leave at once one stays.
+-- projects' rows are locked here, so that of two last owners who leave at once one stays.
 create function meshhook_engine.member_left() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  perform from meshhook.projects where id in (select project_id from gone) order by id for no key update;
   if tg_op = 'DELETE' then
-    update meshhook.projects set generation = generation + 1 where id = old.project_id;
-    if not found then
-      return null; -- the project itself goes
-    end if;
-  else
-    perform from meshhook.projects where id = old.project_id for no key update;
+    update meshhook.projects set generation = generation + 1 where id in (select project_id from gone);
   end if;
-  if old.role = 'owner' and not exists (
-    select from meshhook.members where project_id = old.project_id and role = 'owner') then
+  if exists (select from gone g join meshhook.projects p on p.id = g.project_id
+    where g.role = 'owner' and not exists (
+      select from meshhook.members m where m.project_id = g.project_id and m.role = 'owner')) then
     raise exception 'a project keeps at least one owner' using errcode = 'check_violation';
   end if;
   return null;
 end
 $$;
 comment on function meshhook_engine.member_left() is
-  'Trigger: removing a member moves the project''s generation; the last owner stays.';
-create trigger member_left after delete or update of role on meshhook.members
-  for each row execute function meshhook_engine.member_left();
+  'Trigger: removing members moves the generation of their projects; the last owner stays.';
+create trigger member_left after delete on meshhook.members referencing old table as gone
+  for each statement execute function meshhook_engine.member_left();
+create trigger member_changed after update on meshhook.members referencing old table as gone
+  for each statement execute function meshhook_engine.member_left();
 
 -- Workflows ------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 -- What is written down stays: events, published versions and the audit log are immutable, for
 -- their owner too. Months of events and logs are partitions. Two things remove: purge_project,
--- which leaves a tombstone, and drop_partitions_before, which leaves an audit row.
+-- which leaves a tombstone, and retention (in a later file), which leaves an audit row.
 
 -- Purging -----------------------------------------------------------------------------------
 
@@ -74,26 +74,47 @@ create trigger immutable_truncate before truncate on meshhook.projects
   for each statement execute function meshhook_engine.refuse_change();
 alter table meshhook.projects enable always trigger immutable_truncate;
 
--- In the one lock order: endpoint, dedupe key, run, timer, channel, queue, watched.
+-- In the one lock order (docs/architecture.md). What is there is locked by id before it is deleted:
+-- a delete takes rows as its plan finds them. A workflow only so far that none is deleted: who changes
+-- a rule may ask whether it is there.
 create function meshhook_engine.purge_project(p_project uuid) returns bigint
 language plpgsql security definer set search_path = '' as $$
 declare
   queue regclass;
   events bigint;
 begin
+  perform from meshhook.members where project_id = p_project order by user_id for update;
+  perform from meshhook.projects where id = p_project for update;
   insert into meshhook_engine.purges (project_id, slug)
   select id, slug from meshhook.projects where id = p_project;
   if not found then
     raise exception 'no such project' using errcode = 'PT404';
   end if;
+  perform from meshhook.workflows where project_id = p_project order by id for no key update;
   perform from meshhook.endpoints where project_id = p_project order by id for update;
-  delete from meshhook_engine.deliveries where endpoint_id in (
-    select id from meshhook.endpoints where project_id = p_project
-    union all select id from meshhook.workflows where project_id = p_project);
+  delete from meshhook_engine.deliveries where ctid = any (array(
+    select ctid from meshhook_engine.deliveries where endpoint_id in (
+      select id from meshhook.endpoints where project_id = p_project
+      union all select id from meshhook.workflows where project_id = p_project)
+    order by endpoint_id, dedupe_key for update));
   perform from meshhook.runs where project_id = p_project order by id for update;
+  perform from pgmq.q_mh_work where message ->> 'p' = p_project::text order by msg_id for update;
+  for queue in select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'pgmq' and c.relkind = 'r'
+      and c.relname in ('q_mh_work', 'q_mh_dead', 'a_mh_work', 'a_mh_dead') loop
+    execute format('delete from %s where message ->> ''p'' = $1', queue) using p_project::text;
+  end loop;
   delete from meshhook_engine.timers where run_id in (
     select id from meshhook.runs where project_id = p_project);
+  delete from meshhook_engine.backlog where project_id = p_project;
+  delete from meshhook_engine.admission where project_id = p_project;
   perform from meshhook.channels where project_id = p_project order by id for update;
+  perform from meshhook_engine.watched where project_id = p_project order by channel_id for update;
+  delete from meshhook.steps where run_id in (
+    select id from meshhook.runs where project_id = p_project);
+  delete from meshhook.run_events where run_id in (
+    select id from meshhook.runs where project_id = p_project);
+  get diagnostics events = row_count;
   delete from meshhook.logs where channel_id in (
     select id from meshhook.runs where project_id = p_project
     union all select id from meshhook.channels where project_id = p_project);
@@ -101,33 +122,19 @@ begin
   delete from meshhook_engine.log_ids where channel_id in (
     select id from meshhook.runs where project_id = p_project
     union all select id from meshhook.channels where project_id = p_project);
-  delete from meshhook.steps where run_id in (
-    select id from meshhook.runs where project_id = p_project);
-  delete from meshhook.run_events where run_id in (
-    select id from meshhook.runs where project_id = p_project);
-  get diagnostics events = row_count;
   delete from meshhook.runs where project_id = p_project;
   delete from meshhook.channels where project_id = p_project;
+  delete from meshhook_engine.watched where project_id = p_project;
   delete from meshhook.webhook_bodies where project_id = p_project;
-  for queue in select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'pgmq' and c.relkind = 'r'
-      and c.relname in ('q_mh_work', 'q_mh_dead', 'a_mh_work', 'a_mh_dead') loop
-    execute format('delete from %s where message ->> ''p'' = $1', queue) using p_project::text;
-  end loop;
   delete from meshhook_engine.failed_runs where project_id = p_project;
-  delete from meshhook_engine.backlog where project_id = p_project;
-  delete from meshhook_engine.admission where project_id = p_project;
+  perform pg_advisory_xact_lock(hashtextextended('meshhook.counters', 0)); -- nobody folds them
   delete from meshhook_engine.counter_deltas where project_id = p_project;
   delete from meshhook.counters where project_id = p_project;
   delete from meshhook_engine.histogram_deltas where project_id = p_project;
   delete from meshhook_engine.histograms where project_id = p_project;
-  delete from meshhook.alert_history where project_id = p_project;
-  delete from meshhook.alerts where project_id = p_project;
-  delete from meshhook.outbox where project_id = p_project;
+  perform meshhook_engine.purge_alerts(p_project);
   delete from meshhook.queue_metrics where project_id = p_project;
   delete from meshhook.queue_metrics_minute where project_id = p_project;
-  delete from meshhook_engine.watched where channel_id in (select w.channel_id
-    from meshhook_engine.watched w where w.project_id = p_project order by w.channel_id for update);
   delete from meshhook.projects where id = p_project;
   return events;
 end
@@ -273,37 +280,6 @@ end
 $$;
 comment on function meshhook_engine.ensure_partitions(int) is
   'Make the partitions of the last month, this one and so many ahead. Any worker calls it; what is there costs a look into the catalogue.';
-
-create function meshhook_engine.drop_partitions_before(p_month date) returns int
-language plpgsql security definer set search_path = '' set lock_timeout = '5s' as $$
-declare
-  part record;
-  edge uuid;
-  dropped int := 0;
-begin
-  for part in
-    select c.relname, to_date(right(c.relname, 7), 'YYYY_MM') as month
-    from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent in ('meshhook.run_events'::regclass, 'meshhook.logs'::regclass)
-      and to_date(right(c.relname, 7), 'YYYY_MM') < date_trunc('month', p_month)
-      and to_date(right(c.relname, 7), 'YYYY_MM') < date_trunc('month', now() at time zone 'UTC') - interval '1 month'
-    order by 2, 1
-  loop
-    edge := meshhook_engine.uuid7_floor((part.month + interval '1 month') at time zone 'UTC');
-    exit when exists (select from meshhook.runs where id < edge and status = 'running');
-    execute format('drop table meshhook_engine.%I', part.relname);
-    delete from meshhook.steps where run_id < edge;
-    delete from meshhook.runs where id < edge;
-    delete from meshhook_engine.deliveries where run_id < edge;
-    insert into meshhook.audit_log (actor, action, subject)
-    values (meshhook_engine.actor(), 'partition.drop', part.relname);
-    dropped := dropped + 1;
-  end loop;
-  return dropped;
-end
-$$;
-comment on function meshhook_engine.drop_partitions_before(date) is
-  'Retention: drop whole months of events and logs, oldest first, with their runs; stops at the first month in which a run has not ended. Never the last month or this one.';
 
 select meshhook_engine.ensure_partitions();
 

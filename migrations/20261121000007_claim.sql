@@ -263,7 +263,7 @@ begin
   perform set_config('synchronous_commit', 'off', true);
   return query
     update pgmq.q_mh_work q set vt = v_vt
-      from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and (q.vt = m.vt) is true
+      from (select * from unnest(p_id, p_vt) m(id, vt) order by id) m where q.msg_id = m.id and (q.vt = m.vt) is true
     returning q.msg_id, q.vt;
 end $$;
 comment on function meshhook_engine.extend is
@@ -278,7 +278,8 @@ declare
 begin
   perform set_config('synchronous_commit', 'off', true);
   update pgmq.q_mh_work q set vt = clock_timestamp(), read_ct = greatest(q.read_ct - 1, 0)
-    from unnest(p_id, p_vt) m(id, vt) where q.msg_id = m.id and (q.vt = m.vt) is true;
+    from (select * from unnest(p_id, p_vt) m(id, vt) order by id) m
+   where q.msg_id = m.id and (q.vt = m.vt) is true;
   get diagnostics n = row_count;
   return n;
 end $$;

@@ -5,8 +5,7 @@
 -- flush_broadcasts(), which workers and gateways call. Realtime may lose any of it: lines carry
 -- their numbers, so a reader sees a hole, and the renewal of its watch tells the last number.
 --
--- Lock order, after all that 0003 says: watched, by id. Whoever holds a channel's lock may wait
--- for its row in watched, never the other way round. flush_broadcasts() holds the row of live and
+-- Whoever holds a channel's lock may wait for its row in watched, never the other way round. flush_broadcasts() holds the row of live and
 -- waits for nothing: it takes rows of watched as it finds them free. Nobody else locks live.
 
 -- What everybody who broadcasts goes by. tokens: of a bucket, in events as Realtime's quota counts

@@ -101,11 +101,11 @@ end $$;
 comment on function meshhook_engine.metric_days(int) is
   'Make the partitions of metrics for yesterday, today and so many days ahead that are missing.';
 
+-- One at a time: who reads both tables, reads them in any order.
 create function meshhook_engine.drop_metric_days() returns int
 language plpgsql security definer set search_path = '' set lock_timeout = '2s' as $$
 declare
   v_part record;
-  v_dropped int := 0;
 begin
   for v_part in
     select c.relname, p.relname as parent, to_date(right(c.relname, 8), 'YYYYMMDD') as day
@@ -116,12 +116,12 @@ begin
     continue when v_part.day >= (now() at time zone 'UTC')::date
       - case v_part.parent when 'queue_metrics' then 1 else 30 end;
     execute format('drop table meshhook_engine.%I', v_part.relname);
-    v_dropped := v_dropped + 1;
+    return 1;
   end loop;
-  return v_dropped;
+  return 0;
 end $$;
 comment on function meshhook_engine.drop_metric_days() is
-  'Drop the days of metrics that are over their time: 1 day by tick, 30 days by minute.';
+  'Drop a day of metrics that is over its time, which is 1 day by tick and 30 days by minute; how many.';
 
 select meshhook_engine.metric_days();
 

@@ -247,10 +247,13 @@ create function meshhook_engine.alert_record(p_fence bigint, p_at timestamptz, p
 language plpgsql security definer set search_path = '' as $$
 begin
   perform meshhook_engine.check_fence(p_fence);
-  -- rules, then alerts, by id, as rule_disabled() has them
+  -- in the lock order: rules, channels, alerts; who removes one of them goes the same way
   perform from meshhook.alert_rules r
-   where r.id in (select x.rule_id from jsonb_to_recordset(p_problems) x(rule_id uuid))
+   where r.id in (select x.rule_id from jsonb_to_recordset(p_problems || p_changes) x(rule_id uuid))
    order by r.id for no key update;
+  perform from meshhook.alert_channels c
+   where c.id in (select x.channel_id from jsonb_to_recordset(p_groups || p_messages) x(channel_id uuid))
+   order by c.id for key share;
   perform from meshhook.alerts a
    where a.id in (select c.id from jsonb_to_recordset(p_changes) c(id uuid))
    order by a.id for update;
@@ -314,7 +317,8 @@ begin
          and not exists (select from meshhook.outbox b where b.channel_id = o.channel_id
            and b.group_key = o.group_key and b.id < o.id and b.state in ('queued', 'sending'))
     ), due as (
-      select f.id from first f where f.n <= f.room order by f.due_at, f.id limit p_qty)
+      select f.id from first f join meshhook.outbox o on o.id = f.id
+       where f.n <= f.room order by f.due_at, f.id limit p_qty for no key update of o skip locked)
     update meshhook.outbox o set again = o.again or o.state = 'sending', state = 'sending',
            fence = p_fence, attempts = o.attempts + 1, due_at = clock_timestamp() + p_lease
       from due, meshhook.alert_channels c, meshhook_engine.channel_secrets s
@@ -349,11 +353,30 @@ declare
   v_n int;
 begin
   delete from meshhook.outbox where ctid = any (array(select o.ctid from meshhook.outbox o
-    where o.ended_at < now() - interval '30 days' limit 1000));
+    where o.ended_at < now() - interval '30 days' limit 1000 for update skip locked));
   get diagnostics v_n = row_count;
   return v_n;
 end $$;
 comment on function meshhook_engine.outbox_trim() is 'Forget messages that ended over 30 days ago, up to 1,000.';
+
+-- Those of the installation that tell of the project stay, and are kept from being removed meanwhile.
+create function meshhook_engine.purge_alerts(p_project uuid) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  perform from meshhook.alert_rules where project_id = p_project order by id for update;
+  perform from meshhook.alert_rules where id in (
+    select rule_id from meshhook.alerts where project_id = p_project) order by id for key share;
+  perform from meshhook.alert_channels where project_id = p_project order by id for update;
+  perform from meshhook.alert_channels where id in (
+    select channel_id from meshhook.outbox where project_id = p_project) order by id for key share;
+  perform from meshhook.alerts where project_id = p_project order by id for update;
+  perform from meshhook.outbox where project_id = p_project order by id for update;
+  delete from meshhook.alert_history where project_id = p_project;
+  delete from meshhook.alerts where project_id = p_project;
+  delete from meshhook.outbox where project_id = p_project;
+end $$;
+comment on function meshhook_engine.purge_alerts(uuid) is
+  'Part of purge_project(): alerts of the project and the messages about them. Its rules and channels go with its row.';
 
 -- What people do ------------------------------------------------------------------------------
 

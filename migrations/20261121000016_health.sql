@@ -308,6 +308,8 @@ create function meshhook_engine.tell_failed(p_fence bigint) returns int
 language plpgsql security definer set search_path = '' as $$
 begin
   perform meshhook_engine.check_fence(p_fence);
+  perform from meshhook.alert_rules r where r.workflow_id is not null order by r.id for key share;
+  perform from meshhook.alert_channels c order by c.id for key share;
   perform meshhook_engine.failed_spread();
   return meshhook_engine.failed_tell(p_fence);
 end $$;

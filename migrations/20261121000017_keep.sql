@@ -311,7 +311,8 @@ comment on function meshhook_engine.archive_failed(bigint, bigint, text) is 'Why
 
 -- Dropping -----------------------------------------------------------------------------------
 
--- Nobody writes between the look behind the archive's last row and the drop.
+-- Nobody writes between the look behind the archive's last row and the drop. The parents' locks come
+-- before the partitions', as everybody has them, and in the order in which a commit writes to them.
 create function meshhook_engine.drop_month(p_month date) returns int
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -319,6 +320,8 @@ declare
   v_part text;
   v_dropped int := 0;
 begin
+  perform from meshhook_engine.retention for no key update;
+  lock table only meshhook.run_events, only meshhook.logs in access exclusive mode;
   for v_part in select t from meshhook_engine.month_tables(p_month) t where t not like 'runs%' loop
     execute format('lock table meshhook_engine.%I in access exclusive mode', v_part);
     if v_archive and not exists (select from meshhook_engine.archives a where a.name = v_part
@@ -346,25 +349,31 @@ language plpgsql security definer set search_path = '' as $$
 declare
   c_blocks constant int := 100;
   v_r meshhook_engine.retention;
+  v_steps tid[];
   v_n int;
 begin
   select * into v_r from meshhook_engine.retention for no key update;
   if v_r.forget_before is null then
     return 0;
   end if;
-  delete from meshhook.steps where ctid = any (array(select s.ctid from meshhook.steps s
-    where s.run_id < v_r.forget_before order by s.run_id limit p_limit));
+  v_steps := array(select s.ctid from meshhook.steps s
+    where s.run_id < v_r.forget_before order by s.run_id limit p_limit);
+  perform from meshhook.runs r where r.id in (
+    select s.run_id from meshhook.steps s where s.ctid = any (v_steps)) order by r.id for update;
+  delete from meshhook.steps s where s.ctid = any (v_steps) and s.run_id < v_r.forget_before;
   get diagnostics v_n = row_count;
   if v_n = 0 then
     delete from meshhook.runs where ctid = any (array(select r.ctid from meshhook.runs r
-      where r.id < v_r.forget_before order by r.id limit p_limit));
+      where r.id < v_r.forget_before order by r.id limit p_limit for update));
     get diagnostics v_n = row_count;
   end if;
   if v_n = 0 and v_r.forgotten_blocks
       < pg_relation_size('meshhook_engine.deliveries') / current_setting('block_size')::int then
-    delete from meshhook_engine.deliveries d where d.run_id < v_r.forget_before
-      and d.ctid >= format('(%s,0)', v_r.forgotten_blocks)::tid
-      and d.ctid < format('(%s,0)', v_r.forgotten_blocks + c_blocks)::tid;
+    delete from meshhook_engine.deliveries where ctid = any (array(
+      select d.ctid from meshhook_engine.deliveries d where d.run_id < v_r.forget_before
+         and d.ctid >= format('(%s,0)', v_r.forgotten_blocks)::tid
+         and d.ctid < format('(%s,0)', v_r.forgotten_blocks + c_blocks)::tid
+       order by d.endpoint_id, d.dedupe_key for update));
     v_n := 1;
     update meshhook_engine.retention set forgotten_blocks = forgotten_blocks + c_blocks;
   end if;
@@ -415,11 +424,11 @@ begin
     return;
   end if;
   with w as (delete from pgmq.a_mh_work where ctid = any (array(select a.ctid from pgmq.a_mh_work a
-         where a.archived_at < v_before order by a.archived_at limit 1000)) returning 1),
+         where a.archived_at < v_before order by a.archived_at limit 1000 for update skip locked)) returning 1),
        d as (delete from pgmq.a_mh_dead where ctid = any (array(select a.ctid from pgmq.a_mh_dead a
-         where a.archived_at < v_before order by a.archived_at limit 1000)) returning 1),
+         where a.archived_at < v_before order by a.archived_at limit 1000 for update skip locked)) returning 1),
        q as (delete from pgmq.q_mh_dead where ctid = any (array(select x.ctid from pgmq.q_mh_dead x
-         where x.vt < v_before and x.enqueued_at < v_before order by x.vt limit 1000)) returning 1)
+         where x.vt < v_before and x.enqueued_at < v_before order by x.vt limit 1000 for update skip locked)) returning 1)
   select (select count(*) from w) + (select count(*) from d) + (select count(*) from q) into done;
   more := done >= 1000;
   perform meshhook_engine.count_kept('messages_trimmed_total', done);
@@ -549,7 +558,9 @@ begin
   begin
     case p_chore
       when 'minutes' then done := meshhook_engine.roll_up_metrics(p_fence);
-      when 'days' then done := meshhook_engine.metric_days() + meshhook_engine.drop_metric_days();
+      when 'days' then
+        done := meshhook_engine.metric_days() + meshhook_engine.drop_metric_days();
+        more := done > 0;
       when 'partitions' then done := meshhook_engine.ensure_partitions();
       when 'messages' then
         done := meshhook_engine.outbox_trim();

@@ -1,4 +1,4 @@
--- Partitions: made ahead, protected like their parents, dropped only when all runs have ended.
+-- Partitions: made ahead, protected like their parents.
 \i tests/pgtap/fixture.psql
 select no_plan();
 
@@ -56,22 +56,5 @@ select ok(bool_and(relrowsecurity), 'new partitions are under row-level security
   from pg_class where relname ~ '_2187_12$' and relkind = 'r';
 select is((select count(*) from pg_index i where indrelid = 'meshhook_engine.run_events_2187_12'::regclass), 1::bigint,
   'with the parent''s index and no other');
-
--- Retention.
-insert into meshhook.runs (id, project_id, workflow_id, version_id, trigger, last_seq, status)
-  select meshhook_engine.uuid7_floor(t), pg_temp.project('test-alpha'), gen_random_uuid(), gen_random_uuid(), 't', 1, s
-  from (values ('2001-01-05'::timestamptz, 'succeeded'), ('2001-02-05', 'running')) v (t, s);
-select is(meshhook_engine.ensure_month('2001-01-01') + meshhook_engine.ensure_month('2001-02-01'), 4, 'two months of the past');
-insert into meshhook.run_events (run_id, seq, project_id, type, payload)
-  select id, 1, project_id, 'run.started', '{}' from meshhook.runs where id < meshhook_engine.uuid7_floor('2002-01-01');
-select is(meshhook_engine.drop_partitions_before('2001-06-01'), 2, 'the month whose runs have ended goes, with its lines');
-select ok(to_regclass('meshhook_engine.run_events_2001_01') is null
-  and to_regclass('meshhook_engine.run_events_2001_02') is not null, 'the one in which a run goes on stays');
-select is((select count(*) from meshhook.runs where id < meshhook_engine.uuid7_floor('2002-01-01')), 1::bigint,
-  'a run goes with its events');
-update meshhook.runs set status = 'failed' where id < meshhook_engine.uuid7_floor('2002-01-01');
-select is(meshhook_engine.drop_partitions_before('2001-06-01'), 2, 'when it has ended, that goes, too');
-select is((select count(*) from meshhook.audit_log where action = 'partition.drop'), 4::bigint, 'the audit log says so');
-select is(meshhook_engine.drop_partitions_before('2999-01-01'), 0, 'never last month or this one');
 
 select * from finish();

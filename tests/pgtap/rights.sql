@@ -180,7 +180,7 @@ insert into calls values
   ($$select meshhook_engine.create_endpoint('test-alpha', 'e', 'lead', 'hook', 's')$$, '{}'),
   ($$select meshhook_engine.rotate_endpoint((select id from target), 's')$$, '{}'),
   ($$select meshhook_engine.set_endpoint((select id from target), '{}')$$, '{}'),
-  ($$select meshhook_engine.drop_partitions_before('2020-01-01')$$, '{}'),
+  ($$select meshhook_engine.purge_alerts((select id from target))$$, '{}'),
   ($$select meshhook_engine.doctor()$$, '{}'),
   ($$select meshhook_engine.schema_info()$$, '{worker, gateway, monitor}'),
   ($$select meshhook_engine.goodbye((select id from target))$$, '{worker, gateway, monitor}'),
