@@ -43,18 +43,19 @@ end $$;
 comment on function meshhook_engine.claim_suspects is
   'Puts back all but a few messages on their third delivery or later of a claim that has such; kept: their places in it.';
 
--- Due timers become leased messages.
+-- Due timers become leased messages. What a limit chose is asked for once, as an array: joined, the
+-- planner may take it up again for each row, and each time it locks as many others.
 create function meshhook_engine.claim_timers(p_qty int, p_now timestamptz, p_vt timestamptz,
   out ids bigint[], out messages jsonb[], out ready timestamptz[], out projects uuid[])
 language plpgsql set search_path = '' as $$
 begin
   with due as (
-    delete from meshhook_engine.timers t using (
-        select d.run_id, d.kind, d.step, d.attempt from meshhook_engine.timers d
-         where d.due_at <= p_now order by d.due_at limit p_qty for update skip locked) d
-     where t.run_id = d.run_id and t.kind = d.kind and t.step = d.step and t.attempt = d.attempt
+    delete from meshhook_engine.timers t where t.ctid = any (array(
+        select d.ctid from meshhook_engine.timers d
+         where d.due_at <= p_now order by d.due_at limit p_qty for update skip locked))
     returning t.project_id, t.message, t.due_at)
-  select array_agg(message), array_agg(due_at), coalesce(array_agg(project_id), '{}')
+  select array_agg(message order by due_at), array_agg(due_at order by due_at),
+         coalesce(array_agg(project_id order by due_at), '{}')
     into messages, ready, projects from due;
   with q as (
     insert into pgmq.q_mh_work (vt, read_ct, message, enqueued_at)
@@ -99,14 +100,13 @@ begin
         - cardinality(array_positions(p_counted, v_projects[i])));
     continue when v_room <= 0;
     with taken as (
-      delete from meshhook_engine.backlog b using (
-          select x.priority, x.id from meshhook_engine.backlog x
+      delete from meshhook_engine.backlog b where b.ctid = any (array(
+          select x.ctid from meshhook_engine.backlog x
            where x.project_id = v_projects[i]
-           order by x.priority, x.id limit v_room for update skip locked) x
-       where b.project_id = v_projects[i] and b.priority = x.priority and b.id = x.id
-      returning b.message, b.at),
+           order by x.priority, x.id limit v_room for update skip locked))
+      returning b.priority, b.id, b.message, b.at),
     q as (insert into pgmq.q_mh_work (vt, read_ct, message, enqueued_at)
-            select p_vt, 1, t.message, t.at from taken t returning msg_id, message, enqueued_at)
+            select p_vt, 1, t.message, t.at from taken t order by t.priority, t.id returning msg_id, message, enqueued_at)
     select array_agg(msg_id), array_agg(message), array_agg(enqueued_at) into v_ids, v_messages, v_ready from q;
     continue when v_ids is null;
     insert into meshhook_engine.counter_deltas (project_id, metric, delta)

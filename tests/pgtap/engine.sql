@@ -1,6 +1,6 @@
 -- The hot path in SQL: claim and commit, lease fencing, stale and resolved, admission, backlog,
 -- timers, intake. docs/decisions/0001 and 0002 are what is held against.
-select plan(66);
+select plan(68);
 
 create temp table ids as select
   meshhook.create_project('engine-a', 'A') as a, meshhook.create_project('engine-b', 'B') as b;
@@ -142,6 +142,7 @@ update meshhook.projects set window_size = 100 where id in (select a from ids un
 delete from pgmq.q_mh_work;
 delete from meshhook_engine.backlog;
 delete from meshhook_engine.admission;
+analyze meshhook_engine.backlog; -- when it is empty, as any moment may find it: no plan may take more than a claim asks for
 insert into meshhook_engine.backlog (project_id, at, message)
   select p, now() - i * interval '1 s', jsonb_build_object('p', p, 'r', gen_random_uuid(), 'n', i::text, 'a', 1, 'k', 'step')
     from ids, lateral (values (a), (b)) x(p), generate_series(1, 20) i;
@@ -163,6 +164,16 @@ select is_empty($$ select c.* from (select array_agg((message ->> 'r')::uuid ord
 select is((select coalesce(sum(queued), 0)::int from meshhook_engine.admission), 0, 'and no longer counted');
 
 -- timers
+delete from meshhook_engine.timers;
+analyze meshhook_engine.timers;
+insert into meshhook_engine.timers select gen_random_uuid(), 'delay', 'w', 1, now() - i * interval '1 s', a,
+  jsonb_build_object('p', a, 'r', gen_random_uuid(), 'n', i::text, 'a', 1, 'k', 'delay') from ids, generate_series(1, 20) i;
+delete from meshhook_engine.backlog;
+savepoint due;
+select is(pg_temp.take(5), 5, 'of many timers that are due no more than is asked for');
+select is((select array_agg(message ->> 'n' order by ready_at) from held where msg_id is not null), '{20,19,18,17,16}', 'the first ones');
+rollback to due;
+delete from meshhook_engine.timers;
 insert into meshhook_engine.timers select r.id, 'delay', 'w', 1, now() - interval '1 s', r.project_id,
   jsonb_build_object('p', r.project_id, 'r', r.id, 'n', 'w', 'a', 1, 'k', 'delay')
   from meshhook.runs r, ids where r.project_id = a and r.status = 'running' limit 1;
