@@ -35,11 +35,46 @@ end $$;
 comment on function meshhook_engine.summarize_logs() is
   'Summarise the blocks of this month''s lines that are full, so that lines are found by their time without reading all that is new. Returns how many ranges. Any worker calls it.';
 
+-- Lines lie in the order of their time but for those of transactions that took long: so the place is
+-- found by halves, in an index, however long the channel, and then looked for a little before it.
+create function meshhook_engine.line_before(p_channel uuid, p_last bigint, p_at timestamptz)
+returns bigint
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+declare
+  c_around constant int := 1000;
+  v_low bigint := 0;      -- it, and what is before it, is earlier
+  v_high bigint := p_last; -- what is behind it isn't
+  v_mid bigint;
+  v_seq bigint;
+  v_ts timestamptz;
+begin
+  while v_low < v_high loop
+    v_mid := v_low + (v_high - v_low + 1) / 2;
+    select l.seq, l.ts into v_seq, v_ts from meshhook.logs l
+     where l.channel_id = p_channel and l.seq between v_mid and v_high order by l.seq limit 1;
+    if v_ts < p_at then
+      v_low := v_seq;
+    else -- or there is none
+      v_high := v_mid - 1;
+    end if;
+  end loop;
+  return coalesce(
+    (select min(l.seq) from meshhook.logs l where l.channel_id = p_channel
+       and l.seq > v_low - c_around and l.seq <= v_low and l.ts >= p_at),
+    (select l.seq from meshhook.logs l where l.channel_id = p_channel and l.seq > v_low
+      order by l.seq limit 1)) - 1;
+end
+$$;
+comment on function meshhook_engine.line_before(uuid, bigint, timestamptz) is
+  'The number before a channel''s first line from a moment on, as far as the caller may see its lines; null: there is none. p_last: the channel''s last.';
+
 create function meshhook_engine.attach(p_channels text[], p_since timestamptz default null)
 returns table (n int, channel text, project_id uuid, service text, resource text,
   channel_id uuid, epoch int, last_seq bigint, final_seq bigint, start_seq bigint, error text,
   at timestamptz)
-language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan as $$
+language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   return query
   with asked as (
@@ -69,9 +104,8 @@ begin
     f.project_id, f.service,
     case when f.run_id is not null then f.run_id::text else f.resource end, f.id, f.log_epoch,
     f.log_seq::bigint, f.final_log_seq::bigint,
-    case when p_since is not null and f.id is not null then coalesce((
-      select min(l.seq) - 1 from meshhook.logs l where l.channel_id = f.id and l.ts >= p_since),
-      f.log_seq) end,
+    case when p_since is not null and f.id is not null then
+      coalesce(meshhook_engine.line_before(f.id, f.log_seq, p_since), f.log_seq) end,
     case when not f.fits then 'malformed'
       when f.project_id is null or f.service = 'run' and f.id is null and f.resource <> '*'
         then 'unknown' end,

@@ -49,7 +49,7 @@ begin
     ('service_role', 'meshhook_engine', '{cancel_run, log, project_id, purge_project, start_run,
       uuid7, watch}'),
     -- streams of live logs
-    ('authenticated', 'meshhook_engine', '{attach}'),
+    ('authenticated', 'meshhook_engine', '{attach, line_before}'),
     ('meshhook_gateway', 'meshhook_engine', '{channels_under, members_still, tail}'),
     ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
       extend, flush_broadcasts, goodbye, heartbeat, left_to_do, load_version, purge_bodies,

@@ -129,6 +129,32 @@ refuse(struct attach *a, int status, const char *kind, const char *detail)
 					 : NULL });
 }
 
+/* The database refused, or can't be reached. */
+static void
+refuse_error(struct attach *a, const struct error *err)
+{
+	if (strncmp(err->code, "22", 2) == 0) {
+		refuse(a, 400, "channel", "a channel is no text");
+	} else if (strcmp(err->code, "42501") == 0) {
+		refuse(a, 403, "identity", "this token's role follows nothing");
+	} else if (strcmp(err->code, "57014") == 0) {
+		refuse(
+		    a, 503, "slow", "this takes too long; ask for less time");
+	} else {
+		if (err->fault != FAULT_RETRY)
+			log_error("stream.attach", E_(err));
+		refuse(a, 503, "unavailable", "the database can't be reached");
+	}
+}
+
+static void
+became(void *arg, struct rows *rows, const struct error *err)
+{
+	(void)arg; /* its failing fails what follows */
+	(void)rows;
+	(void)err;
+}
+
 /* The answer -------------------------------------------------------------- */
 
 static struct str
@@ -262,9 +288,7 @@ under_known(void *arg, struct rows *rows, const struct error *err)
 		return;
 	}
 	if (err != NULL) {
-		if (err->fault != FAULT_RETRY)
-			log_error("stream.attach", E_(err));
-		refuse(a, 503, "unavailable", "the database can't be reached");
+		refuse_error(a, err);
 		return;
 	}
 	if (rows->n > UNDER_MAX) {
@@ -285,6 +309,7 @@ under_known(void *arg, struct rows *rows, const struct error *err)
 static void
 ask_under(struct attach *a)
 {
+	struct db *db = a->streams->o.db;
 	struct db_array projects, services, resources, since, none;
 	struct error err;
 	int past = 0, r;
@@ -305,9 +330,14 @@ ask_under(struct attach *a)
 		db_array_str(&resources, u->resource);
 		db_array_time(&since, db_time_from_ms(u->since_ms));
 	}
-	r = db_call(a->streams->o.db, &sql_channels_under, under_known, a, &err,
-	    db_array(&projects), db_array(&services), db_array(&resources),
-	    db_array(&since), db_bool(past), db_array(&none));
+	db_begin(db);
+	r = db_call(db, &sql_patience, became, a, &err);
+	if (r == 0)
+		r = db_call(db, &sql_channels_under, under_known, a, &err,
+		    db_array(&projects), db_array(&services),
+		    db_array(&resources), db_array(&since), db_bool(past),
+		    db_array(&none), db_int8(UNDER_MAX + 1));
+	db_end(db);
 	db_array_deinit(&projects);
 	db_array_deinit(&services);
 	db_array_deinit(&resources);
@@ -469,18 +499,8 @@ channels_known(void *arg, struct rows *rows, const struct error *err)
 {
 	struct attach *a = arg;
 
-	if (err != NULL && strncmp(err->code, "22", 2) == 0) {
-		refuse(a, 400, "channel", "a channel is no text");
-		return;
-	}
-	if (err != NULL && strcmp(err->code, "42501") == 0) {
-		refuse(a, 403, "identity", "this token's role follows nothing");
-		return;
-	}
 	if (err != NULL) {
-		if (err->fault != FAULT_RETRY)
-			log_error("stream.attach", E_(err));
-		refuse(a, 503, "unavailable", "the database can't be reached");
+		refuse_error(a, err);
 		return;
 	}
 	if ((a->opening && a->req == NULL) ||
@@ -511,14 +531,6 @@ channels_known(void *arg, struct rows *rows, const struct error *err)
 }
 
 static void
-became(void *arg, struct rows *rows, const struct error *err)
-{
-	(void)arg; /* its failing fails what follows */
-	(void)rows;
-	(void)err;
-}
-
-static void
 ask_channels(struct attach *a)
 {
 	struct db *db = a->streams->o.db;
@@ -531,7 +543,7 @@ ask_channels(struct attach *a)
 	for (size_t i = 0; i < a->q.n_names; i++)
 		db_array_str(&names, a->q.names[i]);
 	db_begin(db);
-	r = db_call(db, &sql_become, became, a, &err,
+	r = db_call(db, &sql_history_become, became, a, &err,
 	    db_text(identity_role_name(a->who->role)), db_str(a->who->claims));
 	if (r == 0)
 		r = db_call(db, &sql_attach, channels_known, a, &err,
@@ -558,23 +570,6 @@ attach_open(struct streams *s, struct request *req, const struct identity *who)
 		ask_channels(a);
 }
 
-/* Names out of a JSON array; -1: not one of strings, or too many. */
-static int
-take_names(struct attach *a, const struct json *v)
-{
-	if (v == NULL)
-		return 0;
-	if (!json_is(v, JSON_ARRAY) || v->n > STREAM_CHANNELS)
-		return -1;
-	for (size_t i = 0; i < v->n; i++) {
-		if (!json_is(json_at(v, i), JSON_STRING))
-			return -1;
-		a->q.names[a->q.n_names++] =
-		    arena_str(&a->arena, json_str(json_at(v, i)));
-	}
-	return 0;
-}
-
 void
 attach_change(struct viewer *x, struct request *req, const struct json *v,
     const struct identity *who)
@@ -583,9 +578,10 @@ attach_change(struct viewer *x, struct request *req, const struct json *v,
 	int bad;
 
 	a->viewer = x;
-	bad = take_names(a, json_get(v, "add")) < 0;
+	bad = stream_query_names(&a->arena, &a->q, json_get(v, "add")) < 0;
 	a->q.n_add = a->q.n_names;
-	if (bad || take_names(a, json_get(v, "remove")) < 0 ||
+	if (bad ||
+	    stream_query_names(&a->arena, &a->q, json_get(v, "remove")) < 0 ||
 	    a->q.n_names == 0)
 		refuse(a, 400, "body",
 		    "{\"add\": [...], \"remove\": [...]}, at most 50 each");

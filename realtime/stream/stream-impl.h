@@ -77,6 +77,9 @@ void peers_notified(struct streams *s, const char *payload);
 /* The zeroed *out. -1: err->code is the problem's kind. */
 int stream_query_read(struct arena *a, const struct http1_head *head,
     struct stream_query *out, struct error *err);
+/* Names beyond n_add, out of a JSON array. -1: not one of strings, or too many. */
+int stream_query_names(
+    struct arena *a, struct stream_query *q, const struct json *list);
 
 /* Whose numbers a cursor means. Who was beyond the end has counted others: some
  * other epoch, so that it is told. */

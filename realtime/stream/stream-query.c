@@ -5,6 +5,19 @@
 
 #include <string.h>
 
+/* One more, unless it is among those from `from` on. -1: too many. */
+static int
+add_name(struct stream_query *q, size_t from, struct str name)
+{
+	for (size_t i = from; i < q->n_names; i++)
+		if (str_eq(q->names[i], name))
+			return 0;
+	if (q->n_names - from == STREAM_CHANNELS)
+		return -1;
+	q->names[q->n_names++] = name;
+	return 0;
+}
+
 /* By commas. -1: none, or too many. */
 static int
 read_names(struct stream_query *q, struct str text)
@@ -13,11 +26,8 @@ read_names(struct stream_query *q, struct str text)
 		const char *comma = memchr(text.s, ',', text.n);
 		size_t n = comma != NULL ? (size_t)(comma - text.s) : text.n;
 
-		if (n > 0) {
-			if (q->n_names == STREAM_CHANNELS)
-				return -1;
-			q->names[q->n_names++] = (struct str){ text.s, n };
-		}
+		if (n > 0 && add_name(q, 0, (struct str){ text.s, n }) < 0)
+			return -1;
 		n += comma != NULL;
 		text = (struct str){ text.s + n, text.n - n };
 	}
@@ -130,5 +140,19 @@ stream_query_read(struct arena *a, const struct http1_head *head,
 	if (id.n > 0 && cursor_read(id, &out->cursor, err) < 0)
 		return fail(err, FAULT_INPUT, "cursor",
 		    "the last event id is not one that this service gave");
+	return 0;
+}
+
+int
+stream_query_names(
+    struct arena *a, struct stream_query *q, const struct json *list)
+{
+	if (list != NULL && !json_is(list, JSON_ARRAY))
+		return -1;
+	for (size_t i = 0; list != NULL && i < list->n; i++)
+		if (!json_is(list->items[i], JSON_STRING) ||
+		    add_name(q, q->n_add,
+			arena_str(a, json_str(list->items[i]))) < 0)
+			return -1;
 	return 0;
 }

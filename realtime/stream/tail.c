@@ -395,10 +395,11 @@ ask_patterns(struct tail *t)
 	}
 	for (size_t i = 0; i < t->n_unknown && !t->sweep; i++)
 		db_array_uuid(&t->among, &t->unknown[i]);
-	t->looking = db_call(t->db, &sql_channels_under, looked, t, &err,
-			 db_array(&t->projects), db_array(&t->services),
-			 db_array(&t->resources), db_array(&t->since),
-			 db_bool(0), db_array(&t->among)) == 0;
+	t->looking =
+	    db_call(t->db, &sql_channels_under, looked, t, &err,
+		db_array(&t->projects), db_array(&t->services),
+		db_array(&t->resources), db_array(&t->since), db_bool(0),
+		db_array(&t->among), db_null(DB_INT8)) == 0;
 	t->sweeping_ms = t->sweep ? db_now_ms(t) : 0;
 	t->sweep = 0;
 	t->n_unknown = 0;

@@ -81,6 +81,28 @@ select results_eq($$select final_seq is not null, seq is null from meshhook_engi
   $$values (true, true)$$, 'that a run''s channel is over is news');
 select is_empty($$select from meshhook_engine.tail(array[gen_random_uuid()], '{1}', '{0}', 10)$$, 'no such channel');
 
+-- line_before: what a look at every line gives, without one -----------------------------------
+create temp table long as select gen_random_uuid() as id, alpha from ids;
+insert into meshhook.logs (channel_id, seq, project_id, ts, level, message) -- not quite in order, with gaps
+  select id, n, alpha, now() - (20000 - n) * interval '1 s' + (n * 7919 % 300 - 150) * interval '1 s', 9, 'x'
+    from long, generate_series(1, 20000) n where n > 50 and n % 1000 <> 17 and n not between 9000 and 9500;
+select is_empty($$select at, meshhook_engine.line_before(id, 20000, at), brute
+  from long, generate_series(now() - interval '6 h', now() + interval '10 min', '97 s') at,
+    lateral (select min(seq) - 1 as brute from meshhook.logs where channel_id = long.id and ts >= at) b
+  where meshhook_engine.line_before(id, 20000, at) is distinct from brute$$, 'the same line');
+create function pg_temp.blocks(query text) returns bigint language plpgsql as $$
+declare
+  plan jsonb;
+begin
+  execute 'explain (analyze, buffers, format json) ' || query into plan;
+  return (plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::bigint + (plan -> 0 -> 'Plan' ->> 'Shared Read Blocks')::bigint;
+end $$;
+select cmp_ok(pg_temp.blocks($$select meshhook_engine.line_before(id, 20000, now()) from long$$), '<', 5000::bigint,
+  'however long the channel');
+select pg_temp.become('outsider');
+select is((select meshhook_engine.line_before((select app from ids), 4, '-infinity')), null, 'nothing of another''s channel');
+select pg_temp.become_owner();
+
 -- channels_under ----------------------------------------------------------------------------
 select results_eq($$select channel_id, service, resource from meshhook_engine.channels_under(
   array[(select alpha from ids)], '{app}', '{*}', array[now() + interval '1 day'], true)$$,
