@@ -30,7 +30,7 @@ struct pub_item {
 	struct uuid token;
 	struct arena arena;
 	struct lines lines;
-	size_t cost; /* bytes of memory, about */
+	size_t cost; /* bytes of memory: 20 times a list of numbers' */
 	int64_t deadline_ms, began_us;
 };
 

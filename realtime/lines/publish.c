@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEP_MS = 250, LINE_COST = 256 };
+enum { SWEEP_MS = 250 };
 
 const struct problem publish_unavailable = { .status = 503,
 	.kind = "unavailable",
@@ -137,7 +137,7 @@ lines_known(void *arg, struct request *req, const struct identity *who)
 	item->deadline_ms = loop_now_ms(p->loop) + PUBLISH_DEADLINE_MS;
 	if (item_read(item, who) < 0 || !item_admitted(item))
 		return;
-	item->cost = req->body.n + (size_t)item->lines.n * LINE_COST;
+	item->cost = item->arena.used;
 	req->owner = item;
 	req->gone = item_gone;
 	pub_item_push(p, item);

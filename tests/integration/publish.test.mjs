@@ -449,6 +449,22 @@ test("killed at each point of a commit: what is sent again is there once", async
   }
 });
 
+test("what waits is counted by the memory that it takes", async () => {
+  const c = await pool.connect();
+  await c.query("begin; lock table meshhook.channels in access exclusive mode");
+  const wide = { workflow_id: "wide", logData: "m", numbers: Array(500000).fill(0) }; // 1 MB, and 20 of them as a tree
+  const answered = [];
+  const all = Promise.all(Array.from({ length: 12 }, () => g.publish(wide).then((r) => answered.push(r))));
+  for (const end = Date.now() + 4000; answered.length < 4 && Date.now() < end; ) await sleep(20);
+  const early = answered.map((r) => [r.status, r.json.type]);
+  await c.query("rollback");
+  c.release();
+  await all;
+  assert.ok(early.length >= 4, `${early.length} of 12 were answered`);
+  for (const one of early) assert.deepEqual(one, [503, "urn:meshhook:problem:overload"]);
+  assert.ok(answered.some((r) => r.status === 200), "none was taken");
+});
+
 test("slow readers are given up, and hold writers up for a second at most", async () => {
   const c = await pool.connect();
   await c.query("begin; lock table meshhook.members in access exclusive mode");
