@@ -75,7 +75,8 @@ begin
     select distinct m.month from (
         select to_date(right(c.relname, 7), 'YYYY_MM') as month
           from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
-         where i.inhparent in ('meshhook.run_events'::regclass, 'meshhook.logs'::regclass)) m,
+         where i.inhparent in ('meshhook.run_events'::regclass, 'meshhook.logs'::regclass)
+        offset 0) m, -- else other tables' names may be taken for months before they are left out
       meshhook_engine.retention r
      where m.month < date_trunc('month', now() at time zone 'UTC') - r.months * interval '1 month'
      order by 1;
