@@ -204,10 +204,19 @@ create table meshhook_engine.admission (
 -- Metrics: commit inserts a row of deltas, compact_counters() folds them into counters.
 create table meshhook_engine.counter_deltas (
   project_id uuid not null,
-  at timestamptz not null default now(),
+  xid xid8 not null default pg_current_xact_id(),
   metric text not null,
   delta bigint not null
 );
+create index counter_deltas_xid on meshhook_engine.counter_deltas (xid);
+-- Where to look for deltas, of counters and histograms alike: a transaction below upto that isn't
+-- in open was over when they were last folded, and all of its deltas were among them (docs/decisions/0003).
+create table meshhook_engine.fold_floor (
+  singleton boolean primary key default true check (singleton),
+  upto xid8 not null default '0',
+  open xid8[] not null default '{}'
+) with (fillfactor = 10);
+insert into meshhook_engine.fold_floor default values;
 create table meshhook.counters (
   project_id uuid not null,
   metric text not null,
@@ -296,7 +305,8 @@ comment on table meshhook_engine.timers is 'What waits for a moment: delays and 
 comment on table meshhook_engine.backlog is 'Messages beyond their project''s window.';
 comment on column meshhook_engine.backlog.at is 'Since when it waits.';
 comment on table meshhook_engine.admission is 'How many messages of a project are in the queue: the sum over its slots. Below 0: slots of callers'' own transactions.';
-comment on table meshhook_engine.counter_deltas is 'What compact_counters() folds into the counters.';
+comment on table meshhook_engine.counter_deltas is 'What compact_counters() folds into the counters; xid: the transaction that brought it.';
+comment on table meshhook_engine.fold_floor is 'Whose deltas are not folded yet: transactions from upto, and those in open.';
 comment on table meshhook.counters is 'Metrics of a project, without count(*). Under the id of zeros: of all projects, those that are gone too.';
 comment on table meshhook_engine.deliveries is 'Dedupe keys of webhooks (by endpoint) and of start_run (by workflow): the same key, the same run.';
 comment on column meshhook_engine.deliveries.digest is 'SHA-256 of a webhook''s body, to tell when a delivery comes again with another.';

@@ -285,18 +285,31 @@ select meshhook_engine.ensure_partitions();
 
 -- Counters ------------------------------------------------------------------------------------
 
+-- The floor is the snapshot taken before deltas are read: what it says is over, they hold. It
+-- moves in the transaction that folds, and only when that left nothing. This transaction is
+-- counted among the open ones: it may bring deltas after this.
 create function meshhook_engine.compact_counters() returns bigint
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
   all_projects constant uuid := '00000000-0000-0000-0000-000000000000';
+  c_most constant int := 50000;
+  v_seen pg_snapshot;
+  v_floor meshhook_engine.fold_floor;
+  v_more bigint;
   folded bigint;
 begin
   if not pg_try_advisory_xact_lock(hashtextextended('meshhook.counters', 0)) then
     return 0; -- another does it
   end if;
+  v_seen := pg_current_snapshot();
+  select * into v_floor from meshhook_engine.fold_floor where singleton;
+  if v_floor.upto > pg_snapshot_xmax(v_seen) then
+    v_floor.upto := '0'; -- restored from another cluster
+  end if;
   with gone as (
     delete from meshhook_engine.counter_deltas where ctid = any (array(
-      select ctid from meshhook_engine.counter_deltas limit 50000))
+      select d.ctid from meshhook_engine.counter_deltas d
+       where d.xid >= v_floor.upto or d.xid = any (v_floor.open) limit c_most))
     returning project_id, metric, delta
   ), sums as (
     select project_id, metric, sum(delta) as delta from gone group by 1, 2
@@ -309,7 +322,11 @@ begin
     set value = c.value + excluded.value, updated_at = now()
   )
   select count(*) into folded from gone;
-  perform meshhook_engine.fold_histograms();
+  v_more := meshhook_engine.fold_histograms(v_floor, c_most);
+  if folded + v_more > 0 and greatest(folded, v_more) < c_most then
+    update meshhook_engine.fold_floor set upto = pg_snapshot_xmax(v_seen),
+      open = array(select pg_snapshot_xip(v_seen)) || pg_current_xact_id() where singleton;
+  end if;
   return folded;
 end
 $$;

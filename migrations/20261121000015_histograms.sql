@@ -12,10 +12,12 @@
 -- As with counters: a commit inserts a row of deltas, whoever folds them adds them up.
 create table meshhook_engine.histogram_deltas (
   project_id uuid not null,
+  xid xid8 not null default pg_current_xact_id(),
   at timestamptz not null default now(),
   cells smallint[] not null,
   counts int[] not null
 );
+create index histogram_deltas_xid on meshhook_engine.histogram_deltas (xid);
 -- slot: the half minute that it was recorded in, while that is this one or the one before it. The
 -- project of zeros is all projects; what was before is kept of them alone, as slot '-infinity'.
 -- A row holds each cell once.
@@ -53,15 +55,17 @@ return date_bin('30 seconds', p_now, timestamptz 'epoch') - interval '30 seconds
 comment on function meshhook_engine.histogram_edge(timestamptz) is 'Since when percentiles count: the half minute before this one.';
 
 -- Called under the lock of compact_counters().
-create function meshhook_engine.fold_histograms() returns void
-language plpgsql set search_path = '' as $$
+create function meshhook_engine.fold_histograms(p_floor meshhook_engine.fold_floor, p_most int)
+returns bigint language plpgsql set search_path = '' as $$
 declare
   all_projects constant uuid := '00000000-0000-0000-0000-000000000000';
   v_edge timestamptz := meshhook_engine.histogram_edge(clock_timestamp());
+  v_folded bigint;
 begin
   with gone as (
     delete from meshhook_engine.histogram_deltas where ctid = any (array(
-      select ctid from meshhook_engine.histogram_deltas limit 50000))
+      select d.ctid from meshhook_engine.histogram_deltas d
+       where d.xid >= p_floor.upto or d.xid = any (p_floor.open) limit p_most))
     returning case when at >= v_edge then date_bin('30 seconds', at, timestamptz 'epoch') else '-infinity' end as slot,
       project_id, cells, counts),
   over as (
@@ -82,13 +86,16 @@ begin
             select h.slot, h.project_id, c.cell, c.n
               from meshhook_engine.histograms h, unnest(h.cells, h.counts) c(cell, n)
              where (h.slot, h.project_id) in (select m.slot, m.project_id from more m)) x
-     group by 1, 2, 3)
-  insert into meshhook_engine.histograms as h (slot, project_id, cells, counts)
-    select s.slot, s.project_id, array_agg(s.cell), array_agg(s.n) from sums s group by 1, 2
-  on conflict (slot, project_id) do update set cells = excluded.cells, counts = excluded.counts;
+     group by 1, 2, 3),
+  folding as (
+    insert into meshhook_engine.histograms as h (slot, project_id, cells, counts)
+      select s.slot, s.project_id, array_agg(s.cell), array_agg(s.n) from sums s group by 1, 2
+    on conflict (slot, project_id) do update set cells = excluded.cells, counts = excluded.counts)
+  select count(*) into v_folded from gone;
+  return v_folded;
 end $$;
-comment on function meshhook_engine.fold_histograms() is
-  'Add up to 50,000 rows of deltas to the histograms, of their projects and of all; of slots that are over only those of all are kept, added up.';
+comment on function meshhook_engine.fold_histograms is
+  'Add up to p_most rows of deltas above the floor to the histograms, of their projects and of all; how many rows. Of slots that are over only those of all are kept, added up.';
 
 -- Percentiles of the last half minute to minute: the bucket in which so large a share of all ends.
 -- Beyond 100 projects the quietest have none of their own.

@@ -490,6 +490,7 @@ language plpgsql security definer set search_path = '' set plan_cache_mode = for
 declare
   c_most constant int := 1000000;
   v_from uuid := (select coalesce(r.ended_before, '00000000-0000-0000-0000-000000000000') from meshhook_engine.retention r);
+  v_floor meshhook_engine.fold_floor := (select f from meshhook_engine.fold_floor f); -- holds, if older, too
   v_backlog bigint; v_running bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended('meshhook.mend', 0));
@@ -497,7 +498,8 @@ begin
          select x.metric, sum(x.value) as n from (
            select c.metric, c.value from meshhook.counters c where c.project_id = p_project
            union all
-           select d.metric, d.delta from meshhook_engine.counter_deltas d where d.project_id = p_project) x
+           select d.metric, d.delta from meshhook_engine.counter_deltas d where d.project_id = p_project
+              and (d.xid >= v_floor.upto or d.xid = any (v_floor.open))) x
           group by 1),
        b as (select count(*) as n from (select from meshhook_engine.backlog b
               where b.project_id = p_project limit c_most + 1) x),

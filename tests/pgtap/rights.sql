@@ -212,7 +212,7 @@ insert into calls values
   ($$select meshhook_engine.mend_project((select id from target))$$, '{}'),
   ($$select meshhook_engine.archive_manifest(0)$$, '{monitor}'),
   ($$select meshhook_engine.resend(0, null)$$, '{}'),
-  ($$select meshhook_engine.fold_histograms()$$, '{}'),
+  ($$select meshhook_engine.fold_histograms(null, 1)$$, '{}'),
   ($$select meshhook_engine.probe_histograms(now())$$, '{}'),
   ($$select count(*) from meshhook_engine.histogram_totals()$$, '{gateway}'),
   ($$select meshhook_engine.load_version((select id from target))$$, '{worker}'),
