@@ -17,6 +17,7 @@ exception when sqlstate 'MHTRY' then return sqlerrm;
 end
 $$;
 delete from meshhook_engine.timers;
+select meshhook_engine.ensure_partitions() \g /dev/null
 
 select results_eq('select version, oldest_program <= version, pgmq is not null, server_version >= 170000
   from meshhook_engine.schema_info()', 'select version, true, true, true from meshhook_engine.schema_version',
