@@ -89,7 +89,7 @@ free_port_base() {
 
 	for tries in $(seq 50); do
 		base=$((20000 + RANDOM % 100 * 100))
-		for port in $(seq $((base + 21)) $((base + 60))); do
+		for port in $(seq $((base + 21)) $((base + 90))); do
 			[ -z "$(listener_inode "$port")" ] || continue 2
 		done
 		printf '%s\n' "$base"

@@ -123,13 +123,13 @@ test(`kill -9 of the gateway at each point of intake (seed ${seed})`, { timeout:
         for (const id of ids) await send(id, JSON.stringify({ n: id, odd: false }));
         if (!over && ids.every((id) => answers.has(id))) ids.push(`msg_${i}_${sent++}`);
         return over;
-      }, 30000);
+      }, 120000);
       const g2 = w.spawn(['gateway']);
       await until('every webhook was answered', async () => {
         let all = true;
         for (const id of ids) all = (await send(id, JSON.stringify({ n: id, odd: false }))) && all;
         return all;
-      }, 30000);
+      }, 120000);
       g2.kill('SIGTERM');
       assert.equal((await g2.over).code, 0, `gateway drains; ${g2.log}`);
     }

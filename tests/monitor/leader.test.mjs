@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import pg from "pg";
-import { clean, ended, monitor, pool, sleep, sql, until } from "./lib.mjs";
+import { clean, ended, monitor, pool, sql, ticks, until } from "./lib.mjs";
 
 afterEach(clean);
 after(() => pool.end());
@@ -11,36 +11,45 @@ const newest = async () => (await sql("select max(at) as at from meshhook.queue_
 const measured = async (since) => until("a tick", async () => (await newest()) > since);
 
 test("one of two leads; when it is killed the other takes over, and measures", async () => {
-  const one = monitor();
+  const one = monitor({}, "--lease", "3s");
   await until("one leads", one.leads);
-  const two = monitor();
+  const two = monitor({}, "--lease", "3s");
   await until("the other is ready", () => two.said("monitor.ready"));
-  await sleep(600);
+  await ticks(3);
   assert.equal(two.leads(), false, "two lead");
   const first = one.last().fence;
   one.child.kill("SIGKILL");
   const killed = Date.now();
   await until("the other leads", two.leads);
-  assert.ok(Date.now() - killed < 3000, "it took too long");
+  assert.ok(Date.now() - killed < 6500, "it took the lease that is usual"); // 7 s
   assert.ok(two.last().fence > first, "the fence didn't grow");
   await measured(new Date());
   await ended(two);
 });
 
 test("one that was stopped beyond its lease stands by, and writes nothing meanwhile", async () => {
-  const one = monitor();
+  const one = monitor({}, "--lease", "2s");
   await until("one leads", one.leads);
-  const two = monitor();
+  const two = monitor({}, "--lease", "2s");
   await until("the other is ready", () => two.said("monitor.ready"));
   one.child.kill("SIGSTOP");
   await until("the other leads", two.leads);
   one.child.kill("SIGCONT");
   await until("the first stands by", () => one.last().event === "monitor.standby");
   assert.ok(two.leads());
-  // in order: the next one need not wait for the lease
   await ended(two);
-  await until("the first leads again", one.leads, 1000);
+  await until("the first leads again", one.leads);
   await ended(one);
+});
+
+test("one that ends in order is not waited for", async () => {
+  const one = monitor({}, "--lease", "20s");
+  await until("one leads", one.leads);
+  const two = monitor({}, "--lease", "20s");
+  await until("the other is ready", () => two.said("monitor.ready"));
+  await ended(one);
+  await until("the other leads, at the next time it asks", two.leads, 12000); // each 5 s; the lease would last for 15 s or more
+  await ended(two);
 });
 
 test("a database that goes away and comes back", async () => {

@@ -2,11 +2,8 @@
 // command line, and ways to the database that can be cut.
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import fs from "node:fs";
 import { createServer } from "node:http";
 import net from "node:net";
-import os from "node:os";
-import path from "node:path";
 import pg from "pg";
 
 export const pool = new pg.Pool({ connectionString: process.env.SUPABASE_DB_URL, max: 4 });
@@ -14,7 +11,8 @@ export const sql = async (text, ...values) => (await pool.query(text, values)).r
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export const rounds = Number(process.env.MESHHOOK_TEST_COUNT ?? 100);
 
-export async function until(what, fn, ms = 15000) {
+// Until it is so; on a busy machine that may take long.
+export async function until(what, fn, ms = 60000) {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) {
     const value = await fn();
     if (value) return value;
@@ -97,6 +95,16 @@ export async function receiver(answer = () => {}) {
   return r;
 }
 
+// So many ticks that began after this.
+export async function ticks(n) {
+  const [{ at }] = await sql("select clock_timestamp()::text as at");
+  await until(`${n} ticks`, async () =>
+    (await sql("select 1 from meshhook.queue_metrics where project_id is null and at > $1::timestamptz limit $2", at, n)).length === n);
+}
+// Nothing is on its way, and what became of each message is recorded.
+export const settled = () => until("all is sent", async () =>
+  (await sql("select 1 from meshhook.outbox where state in ('queued', 'sending')")).length === 0);
+
 let n = 0;
 export const name = (what) => `${what}-${process.pid}-${++n}`;
 
@@ -164,36 +172,4 @@ export async function wire(url) {
   };
   wires.add(w);
   return w;
-}
-
-// PgBouncer in transaction mode before the database of a URL.
-export async function pooler(url) {
-  const to = new URL(url);
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "meshhook-pool-"));
-  const probe = net.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => probe.on("listening", resolve));
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  fs.writeFileSync(path.join(dir, "users"), `"${to.username}" "${decodeURIComponent(to.password)}"\n`);
-  fs.writeFileSync(path.join(dir, "ini"), `[databases]\n${to.pathname.slice(1)} = host=${to.hostname} port=${to.port}\n[pgbouncer]\n` +
-    `listen_addr = 127.0.0.1\nlisten_port = ${port}\nauth_type = plain\nauth_file = ${dir}/users\npool_mode = transaction\n` +
-    `default_pool_size = 3\nserver_idle_timeout = 1\nunix_socket_dir =\nlogfile = ${dir}/log\n`);
-  fs.chmodSync(dir, 0o777);
-  const child = spawn("/usr/sbin/pgbouncer", [...(process.getuid() === 0 ? ["-u", "nobody"] : []), path.join(dir, "ini")], { stdio: "ignore" });
-  to.hostname = "127.0.0.1";
-  to.port = String(port);
-  await until("the pooler listens", () => new Promise((resolve) => {
-    const s = net.connect(port, "127.0.0.1", () => {
-      s.destroy();
-      resolve(true);
-    });
-    s.on("error", () => resolve(false));
-  }));
-  return {
-    url: to.href,
-    close: () => {
-      child.kill("SIGKILL");
-      fs.rmSync(dir, { recursive: true, force: true });
-    },
-  };
 }

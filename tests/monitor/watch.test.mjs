@@ -20,7 +20,7 @@ const env = { ...process.env, MESHHOOK_PROJECT: slug, TERM: "xterm-256color" };
 delete env.NO_COLOR;
 let monitor;
 
-async function until(what, fn, ms = 10000) {
+async function until(what, fn, ms = 60000) {
   let value;
   for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) if ((value = await fn())) return value;
   assert.fail(`not after ${ms} ms: ${typeof what === "string" ? what : what()}`);
@@ -59,7 +59,7 @@ class Screen {
 function terminal(columns, rows, { args = [], more = {} } = {}) {
   const child = spawn("python3", [path.join(here, "terminal.py"), columns, rows, binary, "queue", "stats", "--watch", ...args], { env: { ...env, ...more }, stdio: "pipe" });
   children.add(child);
-  const t = { screen: new Screen(columns, rows), raw: "", err: "" };
+  const t = { screen: new Screen(columns, rows), raw: "", err: "", frames: 0 };
   let rest = "";
   child.stdout.setEncoding("utf8");
   child.stdout.on("data", (d) => {
@@ -68,6 +68,7 @@ function terminal(columns, rows, { args = [], more = {} } = {}) {
     const whole = rest.lastIndexOf("\x1b[?2026l"); // whole frames; a sequence may be cut anywhere
     const n = whole >= 0 ? whole + 8 : 0;
     t.screen.put(rest.slice(0, n));
+    if (n) t.frames++;
     rest = rest.slice(n);
   });
   child.stderr.on("data", (d) => { t.err += d; });
@@ -122,7 +123,10 @@ test("a screen of 80 columns and 24 lines, then another; q ends it", async () =>
   t.resize(120, 600); // whatever other projects there are
   await t.sees(new RegExp(`^${slug} +1 `));
   t.resize(66, 12);
-  await t.sees(/^q quits/);
+  await until("a frame of 66 columns", () => t.screen.has(/^q quits/) && t.screen.text.every((l) => l.length <= 66));
+  t.screen.wrapped = false; // by the last frame of 120, which came before
+  const frames = t.frames;
+  await until("another frame", () => t.frames > frames);
   assert.equal(t.screen.text.length, 12);
   assert.equal(t.screen.wrapped, false);
   t.say("type q");
@@ -163,7 +167,7 @@ test("a monitor that is gone, and a database that is", async () => {
   server.unref();
   way.port = server.address().port;
   const t = terminal(80, 24, { more: { MESHHOOK_DB_URL: way.href, SUPABASE_DB_URL: "" } });
-  await t.sees(/^no monitor has measured for [4-9] s /);
+  await t.sees(/^no monitor has measured for \d+ s /);
   const clock = t.screen.text[0];
   await until("its clock goes on", () => t.screen.text[0] !== clock);
   refuses = true;
@@ -198,7 +202,7 @@ test("an object, or rows, each time it is measured", async () => {
   assert.equal(objects.length, 3);
   assert.equal(new Set(objects.map((o) => o.at)).size, 3);
   for (const o of objects) {
-    assert.ok(o.age_s >= 0 && o.age_s < 2, `${o.age_s}`);
+    assert.ok(o.age_s >= 0 && o.age_s < 20, `${o.age_s}`);
     const mine = o.projects.find((p) => p.project === slug);
     assert.deepEqual([o.ready >= 1, mine.queue, mine.running, mine.steps_per_s], [true, 1, 1, mine.steps_per_s]);
   }
