@@ -140,7 +140,9 @@ loop_free(struct loop *loop)
 	uv_close((uv_handle_t *)&loop->check, NULL);
 	uv_close((uv_handle_t *)&loop->idle, NULL);
 	uv_walk(&loop->uv, let_go, NULL);
-	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	/* one that was stopped and never run takes note of that, no more */
+	for (int i = 0; i < 2; i++)
+		uv_run(&loop->uv, UV_RUN_DEFAULT);
 	uv_loop_close(&loop->uv);
 	free(loop);
 	return NULL;

@@ -372,6 +372,16 @@ test_timers(void **state)
 	assert_true(loop_now_ms(w->loop) - began >= 39);
 }
 
+/* All that it had is freed, or the leak is told at the end. */
+static void
+test_stopped_and_never_run(void **state)
+{
+	struct world *w = *state;
+
+	loop_timer_free(loop_timer_new(w->loop, tick, w));
+	loop_stop(w->loop, 1);
+}
+
 static void
 signalled(void *arg, int signo)
 {
@@ -465,6 +475,7 @@ main(void)
 		IN_WORLD(test_deferred_freed_while_pending),
 		cmocka_unit_test(test_free_with_deferred_pending),
 		IN_WORLD(test_timers),
+		IN_WORLD(test_stopped_and_never_run),
 		IN_WORLD(test_signals),
 		IN_WORLD(test_lookup),
 	};
