@@ -109,7 +109,6 @@ select is((select count(*)::int from meshhook.steps where status = 'succeeded'
   and run_id in (select (message ->> 'r')::uuid from held)), 4, 'a row a step with a result');
 
 -- stale, with the tail; nothing is written
-select setseed(0.7); -- a claim of one is now and then for those who wait: not these
 select pg_temp.take(1);
 update meshhook.runs set last_seq = last_seq + 1 where id = (select (message ->> 'r')::uuid from held where msg_id is not null);
 insert into meshhook.run_events (run_id, seq, project_id, type, payload)
@@ -123,7 +122,6 @@ select is_empty($$ select * from pg_temp.give('c', null, 1) as (item int, outcom
   'decided again on what was missed, it is applied');
 
 -- the end of a run, and resolved
-select setseed(0.7);
 select pg_temp.take(1);
 create temp table ended as select (message ->> 'r')::uuid as run from held where msg_id is not null;
 insert into meshhook_engine.timers values ((select run from ended), 'retry', 'q', 2, now() + interval '1 h',
