@@ -7,12 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 /* last: cmocka has a macro named fail */
-#include "core/test.h"
+#include "core/test-values.h"
 
 #define ID "01a1fd24-7056-74c0-9d6f-29e1df35ebbe"
 #define OTHER "01a1fd24-7056-74c0-9d6f-29e1df35ebbf"
-
-static struct arena arena;
 
 static struct channel
 parsed(const char *text)
@@ -161,10 +159,6 @@ main(void)
 		cmocka_unit_test(test_cursor_file),
 		cmocka_unit_test(test_broken_cursor_file),
 	};
-	int failed;
 
-	arena_init(&arena);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	arena_deinit(&arena);
-	return failed;
+	return run_with_arena(tests);
 }

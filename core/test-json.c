@@ -1,40 +1,9 @@
 #include "core/json.h"
 #include "core/mem.h"
-#include "core/test.h"
+#include "core/test-values.h"
 
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
-
-static struct arena arena;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	arena_init(&arena);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	arena_deinit(&arena);
-	return 0;
-}
-
-static struct json *
-parse(const char *text)
-{
-	struct error err = { 0 };
-	struct json *v = NULL;
-
-	if (json_parse(&arena, str_of(text), NULL, &v, &err) < 0)
-		fail_msg("%s: %s", text, err.text);
-	return v;
-}
 
 static void
 refused(const char *text, const char *why)
@@ -414,50 +383,28 @@ expected(const char *name)
 	return 0;
 }
 
-static void
-suite_file(const char *folder, const char *name)
+static int
+suite_file(const char *name, struct str text)
 {
-	char *path = arena_printf(&arena, "%s/%s", folder, name);
-	FILE *f = fopen(path, "rb");
-	char *text = arena_alloc(&arena, 1 << 20);
 	struct error err;
 	struct json *v;
-	size_t n;
 	int r;
 
-	assert_non_null(f);
-	n = fread(text, 1, 1 << 20, f);
-	fclose(f);
-	r = json_parse(&arena, (struct str){ text, n }, NULL, &v, &err);
+	if (name[1] != '_')
+		return 0; /* the licence */
+	r = json_parse(&arena, text, NULL, &v, &err);
 	if ((r == 0) != expected(name))
 		fail_msg("%s: %s", name, r == 0 ? "accepted" : err.text);
 	if (r == 0)
 		assert_true(json_equal(v, parse(json_text(&arena, v).s)));
+	return 1;
 }
 
 static void
 test_suite(void **state)
 {
-	const char *root = getenv("MESHHOOK_CONFORMANCE");
-	struct dirent *e;
-	char *folder;
-	int n = 0;
-	DIR *d;
-
 	(void)state;
-	folder = arena_printf(&arena, "%s/json", root != NULL ? root : "");
-	d = opendir(folder);
-	if (d == NULL) {
-		print_message("skipped: no conformance data\n");
-		skip();
-	}
-	while ((e = readdir(d)) != NULL)
-		if (e->d_name[1] == '_') {
-			suite_file(folder, e->d_name);
-			n++;
-		}
-	closedir(d);
-	assert_true(n > 300);
+	assert_true(conformance_run("json", suite_file) > 300);
 }
 
 int
@@ -478,5 +425,5 @@ main(void)
 		cmocka_unit_test(test_suite),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return run_with_arena(tests);
 }

@@ -1,8 +1,6 @@
 /* The frames are those that a real server and its own client exchanged. */
 #include "realtime/wire/phoenix.h"
-#include "core/test.h"
-
-static struct arena arena;
+#include "core/test-values.h"
 
 #define BYTES(lit) ((struct str){ (lit), sizeof(lit) - 1 })
 
@@ -313,22 +311,6 @@ test_replies(void **state)
 	    "{\"response\":\"payload_size_exceeded\",\"status\":\"error\"}");
 }
 
-static int
-setup(void **state)
-{
-	(void)state;
-	arena_init(&arena);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	arena_deinit(&arena);
-	return 0;
-}
-
 int
 main(void)
 {
@@ -344,5 +326,5 @@ main(void)
 		cmocka_unit_test(test_replies),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return run_with_arena(tests);
 }

@@ -1,40 +1,9 @@
 #include "worker/flow/expr.h"
 #include "core/mem.h"
-#include "core/test.h"
+#include "core/test-values.h"
 #include "core/utf8.h"
 
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-static struct arena arena;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	arena_init(&arena);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	arena_deinit(&arena);
-	return 0;
-}
-
-static struct json *
-parse(const char *text)
-{
-	struct error err = { 0 };
-	struct json *v = NULL;
-
-	if (json_parse(&arena, str_of(text), NULL, &v, &err) < 0)
-		fail_msg("%s: %s", text, err.text);
-	return v;
-}
 
 static int
 run(struct str text, const struct json *data, struct json **out,
@@ -321,18 +290,12 @@ suite_case(const char *file, const struct json *given, const struct json *c)
 		    json_text(&arena, v).s, json_text(&arena, want).s);
 }
 
-static uint32_t
-suite_file(const char *folder, const char *name)
+static int
+suite_file(const char *name, struct str text)
 {
-	FILE *f = fopen(arena_printf(&arena, "%s/%s", folder, name), "rb");
-	char *text = arena_zalloc(&arena, 1 << 20);
-	uint32_t n = 0;
-	struct json *groups;
+	struct json *groups = parse(text.s);
+	int n = 0;
 
-	assert_non_null(f);
-	assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
-	fclose(f);
-	groups = parse(text);
 	for (uint32_t i = 0; i < groups->n; i++) {
 		struct json *cases = json_get(groups->items[i], "cases");
 
@@ -346,24 +309,8 @@ suite_file(const char *folder, const char *name)
 static void
 test_suite(void **state)
 {
-	const char *root = getenv("MESHHOOK_CONFORMANCE");
-	struct dirent *entry;
-	uint32_t n = 0;
-	char *folder;
-	DIR *d;
-
 	(void)state;
-	folder = arena_printf(&arena, "%s/jmespath", root != NULL ? root : "");
-	d = opendir(folder);
-	if (d == NULL) {
-		print_message("skipped: no conformance data\n");
-		skip();
-	}
-	while ((entry = readdir(d)) != NULL)
-		if (entry->d_name[0] != '.')
-			n += suite_file(folder, entry->d_name);
-	closedir(d);
-	assert_int_equal(n, 908);
+	assert_int_equal(conformance_run("jmespath", suite_file), 908);
 }
 
 int
@@ -381,5 +328,5 @@ main(void)
 		cmocka_unit_test(test_suite),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return run_with_arena(tests);
 }

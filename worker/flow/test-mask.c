@@ -1,9 +1,7 @@
 #include "worker/flow/mask.h"
-#include "core/test.h"
+#include "core/test-values.h"
 
 #include <stdio.h>
-
-static struct arena arena;
 
 static const struct mask *
 one(const char *value)
@@ -323,14 +321,6 @@ test_nothing_is_left_and_nothing_else_taken(void **state)
 	}
 }
 
-static int
-teardown(void **state)
-{
-	(void)state;
-	arena_deinit(&arena);
-	return 0;
-}
-
 int
 main(void)
 {
@@ -346,5 +336,5 @@ main(void)
 		cmocka_unit_test(test_nothing_is_left_and_nothing_else_taken),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return run_with_arena(tests);
 }

@@ -1,10 +1,8 @@
 #include "worker/flow/template.h"
 #include "core/mem.h"
-#include "core/test.h"
+#include "core/test-values.h"
 
 #include <stdio.h>
-
-static struct arena arena;
 
 static const char data_text[] =
     "{\"input\":{\"name\":\"Ada\",\"n\":1.50,\"yes\":true,\"none\":null,"
@@ -13,33 +11,6 @@ static const char data_text[] =
     "\"url\":\"https://x.test/cb?y=1\"},"
     "\"steps\":{\"a\":{\"output\":{\"id\":7}}},"
     "\"secrets\":{\"KEY\":\"s3cret\"}}";
-
-static int
-setup(void **state)
-{
-	(void)state;
-	arena_init(&arena);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	arena_deinit(&arena);
-	return 0;
-}
-
-static struct json *
-parse(const char *text)
-{
-	struct error err = { 0 };
-	struct json *v = NULL;
-
-	if (json_parse(&arena, str_of(text), NULL, &v, &err) < 0)
-		fail_msg("%s: %s", text, err.text);
-	return v;
-}
 
 static int
 render(const char *value, enum template_mode mode, struct json **out,
@@ -367,5 +338,5 @@ main(void)
 		cmocka_unit_test(test_every_refusal_of_memory),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return run_with_arena(tests);
 }
