@@ -1,11 +1,12 @@
 /* Replies that go on, over real sockets. */
-#include "realtime/server/test-server.h"
+#include "realtime/server/test-client.h"
 
 enum { FLOOD = 2000000 };
 static struct stream *flooding;
 static size_t flooded, offset;
-static _Atomic int blocked;
+static _Atomic int blocked, gone;
 
+/* A stream of FLOOD bytes, as fast as they are taken, then its end. */
 static void
 flood(void *arg)
 {
@@ -80,12 +81,9 @@ setup(void **state)
 		.head_ms = 600,
 		.body_ms = 600,
 		.idle_ms = 1200 };
-	struct error err;
 
 	(void)state;
-	log_setup(LOG_ERROR, LOG_JSON);
-	loop = loop_new(&err);
-	return server_up(&o);
+	return server_up(&o) < 0 ? -1 : server_run();
 }
 
 static int

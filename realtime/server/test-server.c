@@ -3,9 +3,11 @@
  * with a blocking socket and reads until the answer is whole or it is closed.
  */
 #include "realtime/server/test-server.h"
+#include "realtime/server/test-client.h"
 
 static struct request *held; /* of /later: answered by a timer */
 static struct loop_timer *later;
+static _Atomic int gone;
 
 static void
 echo(void *arg, struct request *req)
@@ -106,14 +108,13 @@ setup(void **state)
 		.head_ms = 600,
 		.body_ms = 600,
 		.idle_ms = 1200 };
-	struct error err;
 
 	(void)state;
-	log_setup(LOG_ERROR, LOG_JSON);
-	loop = loop_new(&err);
+	if (server_up(&o) < 0)
+		return -1;
 	later = loop_timer_new(loop, answer_later, NULL);
 	decide = loop_timer_new(loop, decided, NULL);
-	return server_up(&o);
+	return server_run();
 }
 
 static int

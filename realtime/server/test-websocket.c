@@ -4,19 +4,13 @@
  * its end, "flood" with more than a client that doesn't read is granted.
  */
 #include "realtime/server/websocket.h"
-#include "core/log.h"
-#include "core/test.h"
 #include "core/time.h"
+#include "realtime/server/test-server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 #define UPGRADE "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
@@ -28,11 +22,8 @@
 
 enum { MESSAGE_MAX = 100000, BACKLOG_MAX = 4000000, CONNECTIONS = 12 };
 
-static struct loop *loop;
-static struct server *server;
 static struct websockets *sockets;
-static pthread_t thread;
-static _Atomic int stop, opened, ended, silent_ms = -1;
+static _Atomic int opened, ended, silent_ms = -1;
 
 struct echo {
 	struct websocket *ws;
@@ -106,23 +97,6 @@ static const struct route routes[] = {
 	{ "GET", "/later", 0, begin_later, NULL, NULL },
 };
 
-static void
-watch_stop(void *arg)
-{
-	(void)arg;
-	if (stop)
-		loop_stop(loop, 0);
-}
-
-static void *
-run(void *arg)
-{
-	loop_run(loop);
-	return arg;
-}
-
-static struct loop_timer *watch;
-
 static int
 setup(void **state)
 {
@@ -133,27 +107,19 @@ setup(void **state)
 	struct error err;
 
 	(void)state;
-	log_setup(LOG_ERROR, LOG_JSON);
-	loop = loop_new(&err);
-	server = server_new(loop, &o, &err);
-	if (server == NULL)
+	if (server_up(&o) < 0)
 		return -1;
 	sockets = websockets_new(server, &w, &err);
 	later = loop_timer_new(loop, begin_now, NULL);
-	watch = loop_timer_new(loop, watch_stop, NULL);
-	loop_timer_every(watch, 20);
-	return pthread_create(&thread, NULL, run, NULL);
+	return server_run();
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
-	stop = 1;
-	pthread_join(thread, NULL);
+	server_stop();
 	loop_timer_free(later);
-	loop_timer_free(watch);
-	server = server_free(server);
 	sockets = websockets_free(sockets);
 	loop = loop_free(loop);
 	return opened == ended ? 0 : -1; /* closed() came for each */
@@ -165,21 +131,15 @@ static size_t heard;
 static int
 call(const char *head)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)server_port(server)),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct timeval tv = { .tv_sec = 30 };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = dial();
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-	assert_int_equal(connect(fd, (void *)&in, sizeof(in)), 0);
 	assert_int_equal(
 	    send(fd, head, strlen(head), MSG_NOSIGNAL), (ssize_t)strlen(head));
 	return fd;
 }
 
 static int
-dial(const char *head)
+ask(const char *head)
 {
 	int fd = call(head);
 
@@ -198,7 +158,7 @@ dial(const char *head)
 static int
 open_it(void)
 {
-	int fd = dial(HELLO);
+	int fd = ask(HELLO);
 
 	assert_memory_equal(answer, "HTTP/1.1 101 ", 13);
 	assert_non_null(strstr(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
@@ -398,7 +358,7 @@ test_silence_is_measured(void **state)
 static void
 test_an_upgrade_that_waited(void **state)
 {
-	int fd = dial(
+	int fd = ask(
 	    "GET /later HTTP/1.1\r\nHost: h\r\n" UPGRADE VERSION KEY "\r\n");
 
 	(void)state;
@@ -438,7 +398,7 @@ test_what_is_no_upgrade(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		int fd = dial(bad[i].head);
+		int fd = ask(bad[i].head);
 
 		if (strncmp(answer + 9, bad[i].status, 3) != 0)
 			fail_msg("%zu: %s", i, answer);

@@ -3,13 +3,14 @@
  * database is one that never answers, so nobody who is behind gets a page.
  */
 #include "realtime/stream/hub-impl.h"
-#include "realtime/server/test-server.h"
+#include "realtime/server/test-client.h"
 
 static struct hub *hub;
 static struct db *db;
 static struct uuid channel_id = { { 7 } };
 static struct reader *readers[16];
 static int n_readers;
+static _Atomic int gone;
 
 static void
 over(void *arg, enum reader_end why)
@@ -89,11 +90,11 @@ setup(void **state)
 	struct error err;
 
 	(void)state;
-	log_setup(LOG_ERROR, LOG_JSON);
-	loop = loop_new(&err);
+	if (server_up(&o) < 0)
+		return -1;
 	db = db_new(loop, &nowhere, &err);
 	hub = hub_new(loop, db);
-	return server_up(&o);
+	return server_run();
 }
 
 static int
