@@ -143,17 +143,10 @@ out_csv(struct buf *b, struct str s)
 
 	for (size_t i = 0; i < s.n && !quote; i++)
 		quote = strchr(",\"\r\n", s.s[i]) != NULL && s.s[i] != '\0';
-	if (!quote) {
+	if (quote)
+		buf_add_quoted(b, s);
+	else
 		buf_addstr(b, s);
-		return;
-	}
-	buf_addc(b, '"');
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.s[i] == '"')
-			buf_addc(b, '"');
-		buf_addc(b, s.s[i]);
-	}
-	buf_addc(b, '"');
 }
 
 size_t

@@ -88,6 +88,18 @@ buf_addf(struct buf *b, const char *fmt, ...)
 }
 
 void
+buf_add_quoted(struct buf *b, struct str s)
+{
+	buf_addc(b, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.s[i] == '"')
+			buf_addc(b, '"');
+		buf_addc(b, s.s[i]);
+	}
+	buf_addc(b, '"');
+}
+
+void
 buf_drop(struct buf *b, size_t n)
 {
 	if (n == 0)

@@ -22,5 +22,7 @@ void buf_adds(struct buf *b, const char *s);
 void buf_addstr(struct buf *b, struct str s);
 void buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* As a field of CSV (RFC 4180), in quotes. */
+void buf_add_quoted(struct buf *b, struct str s);
 void buf_drop(struct buf *b, size_t n); /* the first n bytes */
 struct str buf_str(const struct buf *b);

@@ -35,7 +35,15 @@ xrealloc(void *p, size_t n)
 char *
 xstrdup(const char *s)
 {
-	size_t n = strlen(s) + 1;
+	return xmemdup(s, strlen(s));
+}
 
-	return memcpy(xmalloc(n), s, n);
+char *
+xmemdup(const char *s, size_t n)
+{
+	char *out = xmalloc(n + 1);
+
+	memcpy(out, s, n);
+	out[n] = '\0';
+	return out;
 }

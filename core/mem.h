@@ -10,5 +10,7 @@ void *xmalloc(size_t n) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *xrealloc(void *p, size_t n) __attribute__((returns_nonnull));
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
+/* n bytes and a NUL. */
+char *xmemdup(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
 
 #define NELEM(a) (sizeof(a) / sizeof((a)[0]))

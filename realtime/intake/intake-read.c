@@ -180,16 +180,6 @@ headers_make(
 	return o;
 }
 
-static char *
-text_copy(struct str s)
-{
-	char *out = xmalloc(s.n + 1);
-
-	memcpy(out, s.s, s.n);
-	out[s.n] = '\0';
-	return out;
-}
-
 /* {body, headers, query, method} -> the run's input. */
 static int
 map(struct intake *in, const struct endpoint *e, const struct request *req,
@@ -255,10 +245,12 @@ intake_read(struct intake *in, struct endpoint *e, struct request *req,
 			    "the input is too large");
 			return 422;
 		}
-		item->made = text_copy(text);
+		item->made = xmemdup(text.s, text.n);
 		item->n_made = text.n;
 	}
-	if (e->keep_body)
-		item->kept = text_copy(json_text(a, headers_make(a, e, req)));
+	if (e->keep_body) {
+		text = json_text(a, headers_make(a, e, req));
+		item->kept = xmemdup(text.s, text.n);
+	}
 	return 0;
 }

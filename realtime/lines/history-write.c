@@ -33,35 +33,23 @@ line_json(struct buf *b, struct rows *rows, int row)
 	buf_addc(b, '}');
 }
 
-/* RFC 4180: quoted always, which spreadsheets take as text as well. */
-static void
-field(struct buf *b, struct str s)
-{
-	buf_addc(b, '"');
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.s[i] == '"')
-			buf_addc(b, '"');
-		buf_addc(b, s.s[i]);
-	}
-	buf_addc(b, '"');
-}
-
+/* Quoted always, which spreadsheets take as text as well. */
 static void
 line_csv(struct buf *b, struct rows *rows, int row)
 {
 	char at[TIME_TEXT];
 
-	field(b, rows_str(rows, row, "channel"));
+	buf_add_quoted(b, rows_str(rows, row, "channel"));
 	buf_addf(b, ",%lld", (long long)rows_int(rows, row, "seq"));
 	buf_addf(b, ",%s", time_format(rows_time_ms(rows, row, "ts"), at));
 	buf_addf(b, ",%lld,", (long long)rows_int(rows, row, "level"));
-	field(b, rows_str(rows, row, "message"));
+	buf_add_quoted(b, rows_str(rows, row, "message"));
 	buf_addc(b, ',');
 	if (!rows_null(rows, row, "attrs"))
-		field(b, rows_str(rows, row, "attrs"));
+		buf_add_quoted(b, rows_str(rows, row, "attrs"));
 	buf_addc(b, ',');
 	if (!rows_null(rows, row, "source"))
-		field(b, rows_str(rows, row, "source"));
+		buf_add_quoted(b, rows_str(rows, row, "source"));
 	buf_addc(b, ',');
 	if (!rows_null(rows, row, "client_ts"))
 		buf_adds(

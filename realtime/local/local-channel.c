@@ -6,19 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *
-copy_of(struct str s)
-{
-	char *p;
-
-	if (s.s == NULL)
-		return NULL;
-	p = xmalloc(s.n + 1);
-	memcpy(p, s.s, s.n);
-	p[s.n] = '\0';
-	return p;
-}
-
 static struct str
 or_null(const char *text)
 {
@@ -324,8 +311,9 @@ channel_new(struct socket *s, const struct phoenix_frame *f, struct str name)
 	list_init(&c->link);
 	list_init(&c->chain);
 	c->socket = s;
-	c->topic = copy_of(name);
-	c->join_ref = copy_of(f->join_ref);
+	c->topic = xmemdup(name.s, name.n);
+	if (f->join_ref.s != NULL)
+		c->join_ref = xmemdup(f->join_ref.s, f->join_ref.n);
 	c->self = flag(json_get(broadcast, "self"));
 	c->ack = flag(json_get(broadcast, "ack"));
 	c->private = flag(json_get(config, "private"));

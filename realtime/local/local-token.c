@@ -24,23 +24,13 @@ bearer_copy(struct bearer *to, const struct bearer *from)
 	to->claims = xstrdup(from->claims);
 }
 
-static char *
-copy_of(struct str s)
-{
-	char *p = xmalloc(s.n + 1);
-
-	memcpy(p, s.s, s.n);
-	p[s.n] = '\0';
-	return p;
-}
-
 static void
 fill(struct bearer *out, struct str token, struct str role, struct str claims,
     int64_t expires_s)
 {
 	bearer_clear(out);
-	out->token = copy_of(token);
-	out->claims = copy_of(claims);
+	out->token = xmemdup(token.s, token.n);
+	out->claims = xmemdup(claims.s, claims.n);
 	out->expires_s = expires_s;
 	snprintf(out->role, sizeof(out->role), "%.*s", STR_FMT(role));
 }

@@ -147,14 +147,9 @@ take(struct page *p, struct rows *rows)
 	for (int i = 0, n; i < rows->n && reader_open(r); i += n) {
 		struct tail_channel *c;
 		struct follow *f;
-		struct uuid id, next;
+		struct uuid id;
 
-		rows_uuid(rows, i, "channel_id", &id);
-		for (n = 1; i + n < rows->n; n++) {
-			rows_uuid(rows, i + n, "channel_id", &next);
-			if (uuid_cmp(&id, &next) != 0)
-				break;
-		}
+		n = rows_group(rows, i, "channel_id", &id);
 		c = tail_find(r->hub->tail, &id);
 		f = c == NULL
 		    ? NULL

@@ -275,14 +275,9 @@ answered(void *arg, struct rows *rows, const struct error *err)
 	}
 	for (int i = 0, n; i < rows->n; i += n) {
 		struct tail_channel *c;
-		struct uuid id, next;
+		struct uuid id;
 
-		rows_uuid(rows, i, "channel_id", &id);
-		for (n = 1; i + n < rows->n; n++) {
-			rows_uuid(rows, i + n, "channel_id", &next);
-			if (uuid_cmp(&id, &next) != 0)
-				break;
-		}
+		n = rows_group(rows, i, "channel_id", &id);
 		c = tail_find(t, &id);
 		if (c != NULL && c->question == t->question)
 			take_channel(t, c, rows, i, n);

@@ -163,3 +163,17 @@ rows_uuid(struct rows *rows, int row, const char *column, struct uuid *id)
 	memcpy(id->bytes, at, sizeof(id->bytes));
 	return 0;
 }
+
+int
+rows_group(struct rows *rows, int row, const char *column, struct uuid *id)
+{
+	struct uuid next;
+	int n = 1;
+
+	rows_uuid(rows, row, column, id);
+	while (row + n < rows->n &&
+	    rows_uuid(rows, row + n, column, &next) == 0 &&
+	    uuid_cmp(id, &next) == 0)
+		n++;
+	return n;
+}

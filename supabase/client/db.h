@@ -148,6 +148,8 @@ int64_t rows_time(
 int64_t rows_time_ms(struct rows *rows, int row, const char *column); /* 1970 */
 /* -1 when null */
 int rows_uuid(struct rows *rows, int row, const char *column, struct uuid *id);
+/* The rows from this one on that have its uuid: how many. */
+int rows_group(struct rows *rows, int row, const char *column, struct uuid *id);
 
 /* Milliseconds since 1970 from Postgres' microseconds, and back. */
 int64_t db_time_to_ms(int64_t us);
