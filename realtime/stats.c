@@ -115,6 +115,8 @@ admin_known(void *arg, struct rows *rows, const struct error *err)
 	struct stats *s = a->stats;
 	struct request *req = admin_end(a);
 
+	if (err != NULL && err->fault != FAULT_RETRY)
+		log_warn("stats.admin", E_(err));
 	if (req == NULL)
 		return;
 	if (err != NULL)
@@ -131,15 +133,6 @@ admin_known(void *arg, struct rows *rows, const struct error *err)
 				  "a project" });
 	else
 		reply_stats(s, req);
-}
-
-static void
-became(void *arg, struct rows *rows, const struct error *err)
-{
-	(void)arg;
-	(void)rows;
-	if (err != NULL)
-		log_warn("stats.become", E_(err));
 }
 
 static void
@@ -168,8 +161,7 @@ admin_ask(void *arg, struct request *req, const struct identity *who)
 	req->owner = a;
 	req->gone = admin_gone;
 	db_begin(s->o.db);
-	r = db_call(s->o.db, &sql_become, became, NULL, NULL,
-	    db_text(identity_role_name(who->role)), db_str(who->claims));
+	r = identity_become(s->o.db, who, NULL);
 	if (r == 0)
 		r = db_call(s->o.db, &sql_is_admin, admin_known, a, NULL);
 	db_end(s->o.db);
@@ -284,7 +276,7 @@ outstanding(void *arg)
 	return db_outstanding(s->o.db);
 }
 
-/* Streams: one function a number, each read when it is printed. */
+/* One function a number, each read when it is printed. */
 #define HUB_NUMBER(member)                                                     \
 	static double hub_##member(void *arg)                                  \
 	{                                                                      \
@@ -303,29 +295,31 @@ HUB_NUMBER(events)
 HUB_NUMBER(bytes)
 HUB_NUMBER(slow)
 
-static void
-count_streams(struct stats *s)
-{
-	struct metrics *m = s->o.metrics;
-
-	metrics_gauge(
-	    m, "meshhook_streams", NULL, "Streams open.", hub_readers, s);
-	metrics_gauge(m, "meshhook_stream_channels", NULL,
-	    "Channels that somebody here follows.", hub_topics, s);
-	metrics_gauge(m, "meshhook_stream_lag", NULL,
+static const struct number {
+	const char *name, *help;
+	metric_fn *read;
+	int counts; /* up only */
+} numbers[] = {
+	{ "meshhook_connections", "Clients that are connected.", connections,
+	    0 },
+	{ "meshhook_database_up", "Whether the database is there.", database,
+	    0 },
+	{ "meshhook_database_calls",
+	    "Statements that were sent and not answered.", outstanding, 0 },
+	{ "meshhook_streams", "Streams open.", hub_readers, 0 },
+	{ "meshhook_stream_channels", "Channels that somebody here follows.",
+	    hub_topics, 0 },
+	{ "meshhook_stream_lag",
 	    "Followed channels whose reader is behind and reads pages.",
-	    hub_behind, s);
-	metrics_gauge(m, "meshhook_stream_ring_bytes", NULL,
-	    "Lines kept for readers.", hub_ring_bytes, s);
-	metrics_counter_of(m, "meshhook_stream_lines", NULL,
-	    "Lines sent to readers.", hub_lines, s);
-	metrics_counter_of(m, "meshhook_stream_events", NULL,
-	    "Events sent to readers.", hub_events, s);
-	metrics_counter_of(m, "meshhook_stream_bytes", NULL,
-	    "Bytes sent to readers.", hub_bytes, s);
-	metrics_counter_of(m, "meshhook_stream_drops", NULL,
-	    "Readers that were cut since they read too slowly.", hub_slow, s);
-}
+	    hub_behind, 0 },
+	{ "meshhook_stream_ring_bytes", "Lines kept for readers.",
+	    hub_ring_bytes, 0 },
+	{ "meshhook_stream_lines", "Lines sent to readers.", hub_lines, 1 },
+	{ "meshhook_stream_events", "Events sent to readers.", hub_events, 1 },
+	{ "meshhook_stream_bytes", "Bytes sent to readers.", hub_bytes, 1 },
+	{ "meshhook_stream_drops",
+	    "Readers that were cut since they read too slowly.", hub_slow, 1 },
+};
 
 static void
 tick(void *arg)
@@ -347,13 +341,10 @@ stats_new(struct loop *loop, const struct stats_options *options)
 	list_init(&s->asking);
 	s->tick = loop_timer_new(loop, tick, s);
 	loop_timer_every(s->tick, TICK_MS);
-	metrics_gauge(m, "meshhook_connections", NULL,
-	    "Clients that are connected.", connections, s);
-	metrics_gauge(m, "meshhook_database_up", NULL,
-	    "Whether the database is there.", database, s);
-	metrics_gauge(m, "meshhook_database_calls", NULL,
-	    "Statements that were sent and not answered.", outstanding, s);
-	count_streams(s);
+	for (const struct number *n = numbers; n < numbers + NELEM(numbers);
+	     n++)
+		(n->counts ? metrics_counter_of : metrics_gauge)(
+		    m, n->name, NULL, n->help, n->read, s);
 	s->seconds = metrics_histogram(m, "meshhook_http_seconds", NULL,
 	    "From a request's head to its answer.");
 	return s;

@@ -1,5 +1,6 @@
 #pragma once
-/* What identity.c (users), identity-ticket.c and identity-service.c share. */
+/* identity.c asks one of identity-user.c, identity-service.c and
+ * identity-ticket.c, which tell who waits by identity-wait.c. */
 #include <openssl/sha.h>
 
 #include "core/list.h"
@@ -63,6 +64,9 @@ struct identity_wait *pending_end(struct pending *p);
 void identity_refuse(struct identity_wait *wait, enum fault fault,
     const char *code, const char *why);
 
+/* Each tells it who bears the token, now or later. */
+void user_check(
+    struct identities *ids, struct str token, struct identity_wait *wait);
 void service_check(
     struct identities *ids, struct str token, struct identity_wait *wait);
 void ticket_check(

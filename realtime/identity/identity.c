@@ -1,5 +1,6 @@
+/* Of any kind: which one it is, and the request that shows it. */
 #include "realtime/identity/identity.h"
-#include "core/log.h"
+#include "core/json.h"
 #include "core/mem.h"
 #include "core/time.h"
 #include "realtime/identity/identity-impl.h"
@@ -10,186 +11,6 @@
 #include <strings.h>
 
 #define CHALLENGE "WWW-Authenticate: Bearer\r\n"
-
-const char *
-identity_role_name(enum identity_role role)
-{
-	return role == IDENTITY_AUTHENTICATED ? "authenticated" : "anon";
-}
-
-struct identity *
-identity_keep(const struct identity *who)
-{
-	struct identity *copy = xmalloc(sizeof(*copy) + who->claims.n + 1);
-	char *text = (char *)(copy + 1);
-
-	*copy = *who;
-	memcpy(text, who->claims.n > 0 ? who->claims.s : "", who->claims.n);
-	text[who->claims.n] = '\0';
-	copy->claims.s = text;
-	return copy;
-}
-
-struct identity *
-identity_free(struct identity *who)
-{
-	free(who);
-	return NULL;
-}
-
-struct pending *
-pending_new(struct identities *ids, struct identity_wait *wait)
-{
-	struct pending *p = xcalloc(1, sizeof(*p));
-
-	p->ids = ids;
-	p->wait = wait;
-	if (wait != NULL)
-		wait->pending = p;
-	list_init(&p->keys.link);
-	list_append(&ids->pending, &p->link);
-	return p;
-}
-
-struct identity_wait *
-pending_end(struct pending *p)
-{
-	struct identity_wait *wait = p->wait;
-
-	if (wait != NULL)
-		wait->pending = NULL;
-	jwks_cancel(&p->keys);
-	list_remove(&p->link);
-	free(p->token);
-	free(p);
-	return wait;
-}
-
-void
-identity_cancel(struct identity_wait *wait)
-{
-	struct pending *p = wait->pending;
-
-	if (p == NULL)
-		return;
-	wait->pending = NULL;
-	p->wait = NULL;
-	if (p->token != NULL) /* a call of the database's will end it */
-		pending_end(p);
-}
-
-void
-identity_refuse(struct identity_wait *wait, enum fault fault, const char *code,
-    const char *why)
-{
-	struct error err;
-
-	fail(&err, fault, code, "%s", why);
-	wait->fn(wait, NULL, &err);
-}
-
-/* Users ------------------------------------------------------------------- */
-
-static int
-claims_identity(struct arena *a, const struct jwt *jwt, struct identity *who,
-    struct error *err)
-{
-	struct str role = json_str(json_get(jwt->claims, "role"));
-	struct str sub = json_str(json_get(jwt->claims, "sub"));
-
-	if (json_storable(jwt->claims, NULL) < 0)
-		return fail(err, FAULT_AUTH, "CLAIMS",
-		    "the token's claims can't be stored");
-	*who = (struct identity){ .kind = IDENTITY_USER,
-		.expires_ms = jwt->expires_s * 1000,
-		.service_role = str_is(role, "service_role"),
-		.has_user = uuid_parse(sub, &who->user) == 0,
-		.claims = json_text(a, jwt->claims) };
-	if (!str_is(role, "authenticated"))
-		return 0;
-	if (uuid_parse(sub, &who->user) < 0)
-		return fail(err, FAULT_AUTH, "CLAIMS",
-		    "the token's sub is no user's id");
-	who->role = IDENTITY_AUTHENTICATED;
-	return 0;
-}
-
-/* By the shared secret, or else by the keys at the URL: jwt_verify()'s result. */
-static int
-user_verify(struct identities *ids, struct arena *a, struct str token,
-    struct jwt *jwt, struct error *err)
-{
-	struct jwt_rules rules = { .now_s = time_wall_ms() / 1000 };
-	int r;
-
-	if (ids->issuer != NULL)
-		rules.issuer = str_of(ids->issuer);
-	if (ids->audience != NULL)
-		rules.audience = str_of(ids->audience);
-	r = jwt_verify(a, token, &ids->secret, &rules, jwt, err);
-	if (r == JWT_UNKNOWN_KEY && ids->jwks != NULL)
-		r = jwt_verify(
-		    a, token, jwks_keys(ids->jwks), &rules, jwt, err);
-	return r;
-}
-
-static void keys_came(struct jwks_wait *keys, const struct error *err);
-
-/* final: keys were fetched for it just now. */
-static void
-user_check(struct identities *ids, struct str token, struct identity_wait *wait,
-    int final)
-{
-	struct identity who;
-	struct error err;
-	struct arena a;
-	struct jwt jwt;
-	int r;
-
-	arena_init(&a);
-	r = user_verify(ids, &a, token, &jwt, &err);
-	if (r == JWT_UNKNOWN_KEY && ids->jwks != NULL && !final) {
-		struct pending *p = pending_new(ids, wait);
-
-		p->keys.fn = keys_came;
-		p->token = strndup(token.s, token.n);
-		r = jwks_refresh(ids->jwks, &p->keys, &err);
-		if (r == JWKS_LATER) {
-			arena_deinit(&a);
-			return;
-		}
-		pending_end(p);
-		if (r == 0)
-			fail(&err, FAULT_AUTH, "SIGNATURE",
-			    "the token is signed by a key that isn't known "
-			    "here");
-	} else if (r == 0 && claims_identity(&a, &jwt, &who, &err) == 0) {
-		wait->fn(wait, &who, NULL);
-		arena_deinit(&a);
-		return;
-	}
-	wait->fn(wait, NULL, &err);
-	arena_deinit(&a);
-}
-
-static void
-keys_came(struct jwks_wait *keys, const struct error *err)
-{
-	struct pending *p = list_entry(keys, struct pending, keys);
-	struct identities *ids = p->ids;
-	char *token = p->token;
-	struct identity_wait *wait;
-
-	p->token = NULL;
-	wait = pending_end(p);
-	if (wait != NULL && err != NULL)
-		wait->fn(wait, NULL, err);
-	else if (wait != NULL)
-		user_check(ids, str_of(token), wait, 1);
-	free(token);
-}
-
-/* Of any kind -------------------------------------------------------------- */
 
 static int
 begins(struct str s, const char *prefix)
@@ -223,7 +44,7 @@ identity_token(struct identities *ids, struct str token, unsigned kinds,
 	else if (kind == IDENTITY_TICKET)
 		ticket_check(ids, token, wait);
 	else
-		user_check(ids, token, wait, 0);
+		user_check(ids, token, wait);
 }
 
 /* Requests ----------------------------------------------------------------- */
@@ -329,6 +150,50 @@ identity_check(struct identities *ids, struct request *req, unsigned kinds,
 		identity_token(ids, token, kinds, &c->wait);
 	}
 	arena_deinit(&a);
+}
+
+/* POST /api/logs/stream/ticket */
+static void
+ticket_for(void *arg, struct request *req, const struct identity *who)
+{
+	struct identities *ids = arg;
+	char expires[TIME_TEXT];
+	struct json *v;
+	struct str ticket;
+	struct error err;
+	struct arena a;
+
+	arena_init(&a);
+	if (identity_ticket(ids, &a, who, &ticket, &err) < 0) {
+		request_problem(req, &(struct problem){ .status = 500 });
+	} else {
+		v = json_object(&a);
+		json_set(&a, v, "ticket", json_string(&a, ticket));
+		json_set(&a, v, "expires_at",
+		    json_cstring(&a, time_format(who->expires_ms, expires)));
+		request_reply(req,
+		    &(struct reply){ .status = 201,
+			.headers = "Cache-Control: no-store\r\n",
+			.body = json_text(&a, v) });
+	}
+	arena_deinit(&a);
+}
+
+static void
+ticket_handle(void *arg, struct request *req)
+{
+	identity_check(arg, req, IDENTITY_USER, ticket_for, arg);
+}
+
+size_t
+identity_routes(struct identities *ids, struct route *out)
+{
+	out[0] = (struct route){ .method = "POST",
+		.pattern = "/api/logs/stream/ticket",
+		.body_max = 1024,
+		.handle = ticket_handle,
+		.arg = ids };
+	return 1;
 }
 
 /* ---------------------------------------------------------------------------- */

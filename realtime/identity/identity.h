@@ -49,6 +49,11 @@ struct identity *identity_keep(const struct identity *who);
 struct identity *identity_free(struct identity *who);    /* NULL */
 const char *identity_role_name(enum identity_role role); /* "anon", ... */
 
+/* The rest of the open transaction is theirs, by role and claims; its statements
+ * may take a second each. */
+int identity_become(
+    struct db *db, const struct identity *who, struct error *err);
+
 struct identities;
 
 struct identities_options {

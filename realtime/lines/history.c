@@ -290,28 +290,17 @@ answered(void *arg, struct rows *rows, const struct error *err)
 	buf_deinit(&headers);
 }
 
-static void
-became(void *arg, struct rows *rows, const struct error *err)
-{
-	(void)arg;
-	(void)rows;
-	if (err != NULL)
-		log_warn("history.become", E_(err));
-}
-
 static int
 ask(struct asking *a, struct error *err)
 {
 	const struct history_query *q = &a->q;
 	struct db *db = a->history->o.db;
-	const char *role = identity_role_name(a->who->role);
 	struct db_param no_time = db_null(DB_TIMESTAMPTZ);
 	int r;
 
 	a->asked_us = time_mono_us();
 	db_begin(db);
-	r = db_call(db, &sql_history_become, became, NULL, err, db_text(role),
-	    db_str(a->who->claims));
+	r = identity_become(db, a->who, err);
 	if (r == 0)
 		r = db_call(db, &sql_history, answered, a, err,
 		    db_str(q->channels), db_int4(q->level),

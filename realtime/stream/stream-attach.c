@@ -543,8 +543,7 @@ ask_channels(struct attach *a)
 	for (size_t i = 0; i < a->q.n_names; i++)
 		db_array_str(&names, a->q.names[i]);
 	db_begin(db);
-	r = db_call(db, &sql_history_become, became, a, &err,
-	    db_text(identity_role_name(a->who->role)), db_str(a->who->claims));
+	r = identity_become(db, a->who, &err);
 	if (r == 0)
 		r = db_call(db, &sql_attach, channels_known, a, &err,
 		    db_array(&names),
