@@ -286,6 +286,31 @@ end $$;
 comment on function meshhook_engine.release is
   'Gives leases back unused (parallel arrays: message, the vt it was given): ready at once, the delivery isn''t counted. How many were still held.';
 
+-- Nothing guards the queue against what isn't ours, as a message sent by hand; a claim that meets it may
+-- fail as a whole, for everybody and for ever. So a worker to which that happens has it taken away.
+create function meshhook_engine.bury_foreign() returns int
+language plpgsql security definer set search_path = '' as $$
+declare
+  c_uuid constant text := '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
+  n int;
+begin
+  with foreign_one as (
+    delete from pgmq.q_mh_work where msg_id = any (array(
+      select q.msg_id from pgmq.q_mh_work q
+       where (jsonb_typeof(q.message) = 'object' and q.message ->> 'r' ~ c_uuid and q.message ->> 'p' ~ c_uuid
+         and coalesce(jsonb_typeof(q.message -> 'o'), 'array') = 'array'
+         and coalesce(jsonb_typeof(q.message -> 'j'), 'array') = 'array') is not true
+       for update skip locked))
+    returning message)
+  insert into pgmq.q_mh_dead (vt, message)
+    select clock_timestamp(), jsonb_build_object('message', f.message, 'error',
+        '{"code": "MESSAGE", "message": "not a message of the engine''s"}'::jsonb) from foreign_one f;
+  get diagnostics n = row_count;
+  return n;
+end $$;
+comment on function meshhook_engine.bury_foreign is
+  'Moves messages that are not the engine''s from mh_work to mh_dead; how many. For a worker whose claim failed for what is in a message.';
+
 -- Is anything left that a worker would have to do? What others hold counts: it may come back.
 create function meshhook_engine.left_to_do(p_within_ms int)
 returns boolean language sql stable security definer set search_path = '' as $$

@@ -51,8 +51,8 @@ begin
     -- streams of live logs
     ('authenticated', 'meshhook_engine', '{attach, line_before}'),
     ('meshhook_gateway', 'meshhook_engine', '{channels_under, members_still, tail}'),
-    ('meshhook_worker', 'meshhook_engine', '{claim, commit, compact_counters, ensure_partitions,
-      extend, flush_broadcasts, goodbye, heartbeat, left_to_do, load_version, purge_bodies,
+    ('meshhook_worker', 'meshhook_engine', '{bury_foreign, claim, commit, compact_counters,
+      ensure_partitions, extend, flush_broadcasts, goodbye, heartbeat, left_to_do, load_version, purge_bodies,
       release, schema_info, summarize_logs, use_secrets}'),
     ('meshhook_gateway', 'meshhook_engine', '{endpoint_lookup, flush_broadcasts, goodbye,
       heartbeat, intake, lease_tokens, schema_info}'),

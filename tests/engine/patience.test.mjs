@@ -92,3 +92,23 @@ test('large outputs go into commits that the database takes', { timeout: 60000 }
     await w.db.query('select meshhook.purge_project($1)', [w.slug]);
   } finally { await w.close(); }
 });
+
+test('what others put into the queue is buried, and stops nobody', { timeout: 60000 }, async () => {
+  const w = await World.open('foreign');
+  try {
+    w.publish(flow('plain', log('a')));
+    const id = await w.start('plain');
+    const foreign = [{ r: 'what' }, { r: id, p: id, o: 5 }, { hello: 1 }, 7, null, { r: id, p: 'x' }];
+    for (const m of foreign) await w.db.query("select pgmq.send('mh_work', $1)", [JSON.stringify({ m, from: w.slug, ...m })]);
+    await w.db.query("select pgmq.send('mh_work', '7'), pgmq.send('mh_work', 'null')");
+    const c = w.worker();
+    await ended(w);
+    const left = async () => (await w.db.query('select count(*)::int as n from pgmq.q_mh_work')).rows[0].n;
+    await until('the queue is empty', async () => (await left()) === 0);
+    assert.deepEqual(await statuses(w), ['succeeded']);
+    const { rows: [{ n }] } = await w.db.query(`select count(*)::int as n from pgmq.q_mh_dead
+      where message -> 'message' ->> 'from' = $1 and message -> 'error' ->> 'code' = 'MESSAGE'`, [w.slug]);
+    assert.equal(n, foreign.length);
+    await stopped(c);
+  } finally { await w.close(); }
+});

@@ -217,6 +217,7 @@ insert into calls values
   ($$select count(*) from meshhook_engine.histogram_totals()$$, '{gateway}'),
   ($$select meshhook_engine.load_version((select id from target))$$, '{worker}'),
   ($$select meshhook_engine.claim(1, 1000)$$, '{worker}'),
+  ($$select meshhook_engine.bury_foreign()$$, '{worker}'),
   ($$select meshhook_engine.endpoint_lookup('test-alpha', 'in')$$, '{gateway}');
 create temp table a_run as select id from meshhook.runs where project_id = pg_temp.project('test-alpha');
 create temp table a_token as

@@ -193,6 +193,8 @@ void poll_wake(struct worker *w);  /* something may be there: claim if we can */
 void poll_again(struct worker *w); /* a lost claim, room, or another turn */
 /* A timer was set that is due then. */
 void poll_due(struct worker *w, int64_t due_ms);
+/* There are messages in the queue that aren't ours: take them away. */
+void poll_bury(struct worker *w);
 int64_t poll_now_ms(const struct worker *w); /* the database's clock */
 
 /* task.c */

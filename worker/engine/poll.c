@@ -69,6 +69,25 @@ header_read(struct poller *p, struct rows *rows)
 }
 
 static void
+buried(void *arg, struct rows *rows, const struct error *err)
+{
+	(void)arg;
+	if (err != NULL)
+		log_warn("queue.not_cleaned", E_(err));
+	else
+		log_error(
+		    "queue.foreign", I_("buried", rows_int(rows, 0, "buried")));
+}
+
+void
+poll_bury(struct worker *w)
+{
+	struct error err;
+
+	db_call(w->db, &sql_bury_foreign, buried, NULL, &err);
+}
+
+static void
 claimed(void *arg, struct rows *rows, const struct error *err)
 {
 	struct worker *w = arg;
@@ -81,6 +100,8 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 	if (err != NULL) {
 		if (strncmp(err->code, "08", 2) != 0)
 			log_warn("claim.failed", E_(err));
+		if (err->fault == FAULT_INPUT)
+			poll_bury(w);
 		loop_timer_set(p->timer, jittered(FAILED_MS));
 		worker_check_over(w);
 		return;

@@ -125,6 +125,7 @@ task_open(struct task *t)
 	    uuid_parse(json_str(json_get(t->json, "r")), &t->run) < 0) {
 		/* not ours: no run to end, nothing to record it under */
 		log_error("message.malformed", I_("message", t->id));
+		poll_bury(t->w);
 		task_free(t);
 	} else if (t->over) {
 		task_to(t, TASK_READY); /* only to be deleted */

@@ -1,0 +1,1 @@
+select meshhook_engine.bury_foreign() as buried
