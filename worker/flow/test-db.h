@@ -1,7 +1,7 @@
 #pragma once
 /*
  * A model of the database, of one run: what meshhook_engine.start_runs, claim
- * and slice do, in memory.
+ * and slice do, in memory; and what must be true of the run at its end.
  */
 #include "worker/flow/node.h"
 #include "worker/flow/replay.h"
@@ -34,7 +34,7 @@ struct db {
 };
 
 /* What a worker holds between claim and commit. */
-struct item {
+struct holding {
 	int busy;
 	uint32_t ids[HOLD], leases[HOLD], n;
 	int32_t base;
@@ -48,7 +48,7 @@ struct item {
 };
 
 static inline void
-send(struct db *db, struct json *message, int64_t ready_at)
+db_put(struct db *db, struct json *message, int64_t ready_at)
 {
 	assert_true(db->n_messages < MESSAGES);
 	db->messages[db->n_messages++] =
@@ -104,14 +104,14 @@ db_start(struct db *db, const char *trigger)
 	}
 	list = json_get(plan, "messages");
 	for (uint32_t i = 0; i < list->n; i++)
-		send(db, list->items[i], 0);
+		db_put(db, list->items[i], 0);
 	if (!json_is(json_get(plan, "ends"), JSON_NULL))
 		db->status = RUN_SUCCEEDED;
 }
 
 /* The slice of a message, as meshhook_engine.slice reads it. */
 static inline void
-db_slice(struct db *db, const struct json *message, struct item *item)
+db_slice(struct db *db, const struct json *message, struct holding *item)
 {
 	struct json *reads = json_get(message, "o");
 	struct json *joins = json_get(message, "j");
@@ -140,11 +140,11 @@ db_slice(struct db *db, const struct json *message, struct item *item)
 }
 
 static inline void
-db_claim(struct db *db, struct item *item)
+db_claim(struct db *db, struct holding *item)
 {
 	uint32_t want = 1 + random_below(&db->seed, HOLD);
 
-	*item = (struct item){ .base = (int32_t)db->n_events };
+	*item = (struct holding){ .base = (int32_t)db->n_events };
 	for (uint32_t i = 0; i < db->n_messages && item->n < want; i++) {
 		struct db_message *m = &db->messages[i];
 
@@ -159,4 +159,102 @@ db_claim(struct db *db, struct item *item)
 	}
 	item->busy = item->n > 0;
 	item->luck = random_next(&db->seed);
+}
+
+static inline void
+db_cancel(struct db *db)
+{
+	struct event e, ack = { 0, "run.cancelled", NULL };
+
+	event_cancel_requested(db->a, "enough", &e);
+	ack.payload = e.payload;
+	e.seq = (int32_t)db->n_events + 1;
+	db->events[db->n_events++] = e;
+	ack.seq = e.seq + 1;
+	db->events[db->n_events++] = ack;
+	db->status = RUN_CANCELLED;
+}
+
+static inline void
+check_results_once(const struct db *db)
+{
+	for (uint32_t i = 0; i < db->n_events; i++)
+		for (uint32_t j = i + 1; j < db->n_events; j++) {
+			const struct event *x = &db->events[i];
+			const struct event *y = &db->events[j];
+			int results =
+			    (strcmp(x->type, "step.succeeded") == 0 ||
+				strcmp(x->type, "step.failed") == 0) &&
+			    (strcmp(y->type, "step.succeeded") == 0 ||
+				strcmp(y->type, "step.failed") == 0);
+
+			assert_false(results &&
+			    json_equal(json_get(x->payload, "step"),
+				json_get(y->payload, "step")) &&
+			    json_equal(json_get(x->payload, "attempt"),
+				json_get(y->payload, "attempt")));
+		}
+}
+
+/* A step made of others' outputs was made of those that the history has: when
+ * it began, the last that each of them said. */
+static inline void
+check_output(struct db *db, uint32_t at)
+{
+	const struct event *e = &db->events[at];
+	int32_t node =
+	    flow_find(db->flow, json_str(json_get(e->payload, "step")));
+	struct context context = {
+		.input = db->input,
+		.run = flow_json(db->a, "{'id':'r1'}"),
+	};
+	const struct json *outputs[NODES] = { 0 };
+	struct effect effect;
+	struct error err;
+	uint32_t which[NODES];
+
+	if (strcmp(e->type, "step.succeeded") != 0 ||
+	    !node_is_inline(&db->flow->nodes[node]))
+		return;
+	for (uint32_t i = 0; i < db->flow->n_nodes; i++)
+		which[i] = i;
+	for (uint32_t i = 0; i < at; i++)
+		if (strcmp(db->events[i].type, "step.succeeded") == 0 ||
+		    strcmp(db->events[i].type, "step.failed") == 0)
+			outputs[flow_find(db->flow,
+			    json_str(
+				json_get(db->events[i].payload, "step")))] =
+			    json_get(db->events[i].payload, "output");
+	context.which = which;
+	context.outputs = outputs;
+	context.n_outputs = db->flow->n_nodes;
+	assert_int_equal(node_begin(db->a, db->flow, (uint32_t)node, &context,
+			     0, &effect, &err),
+	    0);
+	if (!json_equal(effect.output != NULL ? effect.output : json_null(),
+		json_get(e->payload, "output")))
+		db_fails(
+		    db, arena_printf(db->a, "event %u is of others", e->seq));
+}
+
+static inline void
+check_projection(struct db *db, const struct replay *replay)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i <= db->flow->n_nodes; i++)
+		n += (uint32_t)db->has_row[i];
+	assert_int_equal(n, replay->n_rows);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct step_row *want = &replay->rows[i];
+		const struct step_row *is =
+		    &db->rows[flow_find(db->flow, want->step)];
+
+		assert_true(str_eq(want->step, is->step));
+		assert_int_equal(want->status, is->status);
+		assert_int_equal(want->attempt, is->attempt);
+		assert_int_equal(want->waits, is->waits);
+		assert_int_equal(want->live, is->live);
+		assert_int_equal(want->seq, is->seq);
+	}
 }

@@ -116,7 +116,7 @@ call(struct db *db, struct outcome *o, const struct message *m,
 
 /* 0, or NODE_OUT_NOT_LOADED and nothing happened. */
 static int
-carry_out(struct db *db, struct outcome *o, const struct item *item,
+carry_out(struct db *db, struct outcome *o, const struct holding *item,
     const struct message *m)
 {
 	struct context context = {
@@ -145,7 +145,7 @@ carry_out(struct db *db, struct outcome *o, const struct item *item,
 }
 
 static void
-message(struct db *db, struct outcome *o, const struct item *item,
+message(struct db *db, struct outcome *o, const struct holding *item,
     const struct json *json)
 {
 	struct message m;
@@ -172,7 +172,7 @@ message(struct db *db, struct outcome *o, const struct item *item,
 }
 
 static void
-inlined(struct db *db, struct outcome *o, const struct item *item)
+inlined(struct db *db, struct outcome *o, const struct holding *item)
 {
 	while (
 	    o->at_inlined < o->n_inlined && run_status(o->run) == RUN_RUNNING) {
@@ -193,7 +193,7 @@ inlined(struct db *db, struct outcome *o, const struct item *item)
 }
 
 static void
-decide(struct db *db, struct item *item, struct outcome *o)
+decide(struct db *db, struct holding *item, struct outcome *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->run = run_slice(db->a, db->flow, item->base);
@@ -230,7 +230,7 @@ rows_write(struct db *db, const struct outcome *o)
 }
 
 static void
-db_commit(struct db *db, struct item *item)
+db_commit(struct db *db, struct holding *item)
 {
 	struct outcome *o = arena_alloc(db->a, sizeof(*o));
 	uint32_t known = db->n_events;
@@ -258,28 +258,14 @@ db_commit(struct db *db, struct item *item)
 	if (db->status != RUN_RUNNING)
 		return;
 	for (uint32_t i = 0; i < o->n_sends; i++)
-		send(db, o->sends[i], 0);
+		db_put(db, o->sends[i], 0);
 	for (uint32_t i = 0; i < o->n_timers; i++)
-		send(db, o->timers[i], o->due[i]);
-}
-
-static void
-db_cancel(struct db *db)
-{
-	struct event e, ack = { 0, "run.cancelled", NULL };
-
-	event_cancel_requested(db->a, "enough", &e);
-	ack.payload = e.payload;
-	e.seq = (int32_t)db->n_events + 1;
-	db->events[db->n_events++] = e;
-	ack.seq = e.seq + 1;
-	db->events[db->n_events++] = ack;
-	db->status = RUN_CANCELLED;
+		db_put(db, o->timers[i], o->due[i]);
 }
 
 /* Nothing left to do for anybody: time goes on to the next timer, if any. */
 static int
-idle(struct db *db, const struct item *workers)
+idle(struct db *db, const struct holding *workers)
 {
 	int64_t next = INT64_MAX;
 
@@ -297,98 +283,15 @@ idle(struct db *db, const struct item *workers)
 }
 
 static void
-check_results_once(const struct db *db)
-{
-	for (uint32_t i = 0; i < db->n_events; i++)
-		for (uint32_t j = i + 1; j < db->n_events; j++) {
-			const struct event *x = &db->events[i];
-			const struct event *y = &db->events[j];
-			int results =
-			    (strcmp(x->type, "step.succeeded") == 0 ||
-				strcmp(x->type, "step.failed") == 0) &&
-			    (strcmp(y->type, "step.succeeded") == 0 ||
-				strcmp(y->type, "step.failed") == 0);
-
-			assert_false(results &&
-			    json_equal(json_get(x->payload, "step"),
-				json_get(y->payload, "step")) &&
-			    json_equal(json_get(x->payload, "attempt"),
-				json_get(y->payload, "attempt")));
-		}
-}
-
-/* A step made of others' outputs was made of those that the history has: when
- * it began, the last that each of them said. */
-static void
-check_output(struct db *db, uint32_t at)
-{
-	const struct event *e = &db->events[at];
-	int32_t node =
-	    flow_find(db->flow, json_str(json_get(e->payload, "step")));
-	struct context context = {
-		.input = db->input,
-		.run = flow_json(db->a, "{'id':'r1'}"),
-	};
-	const struct json *outputs[NODES] = { 0 };
-	struct effect effect;
-	struct error err;
-	uint32_t which[NODES];
-
-	if (strcmp(e->type, "step.succeeded") != 0 ||
-	    !node_is_inline(&db->flow->nodes[node]))
-		return;
-	for (uint32_t i = 0; i < db->flow->n_nodes; i++)
-		which[i] = i;
-	for (uint32_t i = 0; i < at; i++)
-		if (strcmp(db->events[i].type, "step.succeeded") == 0 ||
-		    strcmp(db->events[i].type, "step.failed") == 0)
-			outputs[flow_find(db->flow,
-			    json_str(
-				json_get(db->events[i].payload, "step")))] =
-			    json_get(db->events[i].payload, "output");
-	context.which = which;
-	context.outputs = outputs;
-	context.n_outputs = db->flow->n_nodes;
-	assert_int_equal(node_begin(db->a, db->flow, (uint32_t)node, &context,
-			     0, &effect, &err),
-	    0);
-	if (!json_equal(effect.output != NULL ? effect.output : json_null(),
-		json_get(e->payload, "output")))
-		db_fails(
-		    db, arena_printf(db->a, "event %u is of others", e->seq));
-}
-
-static void
-check_projection(struct db *db, const struct replay *replay)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i <= db->flow->n_nodes; i++)
-		n += (uint32_t)db->has_row[i];
-	assert_int_equal(n, replay->n_rows);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct step_row *want = &replay->rows[i];
-		const struct step_row *is =
-		    &db->rows[flow_find(db->flow, want->step)];
-
-		assert_true(str_eq(want->step, is->step));
-		assert_int_equal(want->status, is->status);
-		assert_int_equal(want->attempt, is->attempt);
-		assert_int_equal(want->waits, is->waits);
-		assert_int_equal(want->live, is->live);
-		assert_int_equal(want->seq, is->seq);
-	}
-}
-
-static void
 db_run(struct db *db)
 {
-	struct item *workers = arena_zalloc(db->a, WORKERS * sizeof(*workers));
+	struct holding *workers =
+	    arena_zalloc(db->a, WORKERS * sizeof(*workers));
 	struct replay replay;
 	uint32_t turns = 0;
 
 	while (db->status == RUN_RUNNING) {
-		struct item *w = &workers[random_below(&db->seed, WORKERS)];
+		struct holding *w = &workers[random_below(&db->seed, WORKERS)];
 
 		if (++turns > 100000 || idle(db, workers))
 			db_fails(db, "the run hangs");
