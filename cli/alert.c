@@ -1,7 +1,11 @@
 #include "cli/alert.h"
 #include "cli/commands.h"
+#include "core/measure.h"
+#include "core/suggest.h"
 
 #include <string.h>
+
+enum { RANGE_MOST_MS = 3600000 };
 
 int
 alert_open(struct session *s, struct cli *cli, struct error *err)
@@ -89,6 +93,61 @@ word_find(struct cli *cli, const char *const words[], struct error *err)
 		all = arena_printf(&cli->arena, "%s, %s", all, words[i]);
 	return usage(err, "%s has no \"%.40s\"\nit has: %s",
 	    cmd_name(&cli->arena, cli->cmd), cli->args[0], all);
+}
+
+int
+alert_unknown(struct session *s, const char *what, const char *name,
+    const char *list, struct error *err)
+{
+	int r = 0;
+
+	if (s->slug != NULL)
+		r = session_known(s, what, db_null(DB_TEXT), name, err);
+	if (r > 0)
+		return fail(err, FAULT_INPUT, "PT404",
+		    "the %s \"%.63s\" is the installation's, not that of %s\n"
+		    "say --installation",
+		    what, name, s->slug);
+	return r < 0 ? r : session_unknown(s, what, name, list, err);
+}
+
+/* A rule over a metric that is never measured would never fire. */
+static int
+metric_known(struct str name, struct error *err)
+{
+	const struct measure *m = measure_find(name);
+	struct suggest near;
+
+	if (str_is(name, "runs_failed") ||
+	    (m != NULL && !measure_is_histogram(name)))
+		return 0;
+	suggest_init(&near, name);
+	for (m = measures; m->name != NULL; m++)
+		suggest_add(&near, str_of(m->name));
+	if (near.best.s != NULL)
+		return usage(err, "no metric \"%.*s\"\ndid you mean %.*s?",
+		    STR_FMT(name), STR_FMT(near.best));
+	return usage(err, "no metric \"%.*s\"\ndocs/monitoring.md lists them",
+	    STR_FMT(name));
+}
+
+int
+alert_condition(
+    struct cli *cli, const char *text, struct cond **out, struct error *err)
+{
+	struct cond_metric *metrics = NULL;
+	struct error why;
+	size_t n;
+
+	if (cond_parse(&cli->arena, str_of(text), RANGE_MOST_MS, out, &why) < 0)
+		return usage(err,
+		    "the condition: %.300s\nsee docs/monitoring.md", why.text);
+	n = cond_metrics(&cli->arena, *out, &metrics, 0);
+	for (size_t i = 0; i < n; i++) {
+		if (metric_known(metrics[i].name, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 int

@@ -1,6 +1,7 @@
 #pragma once
 /* What the commands about alerts share. */
 #include "cli/session.h"
+#include "monitor/rule/cond.h"
 
 /* Connect, and find the project that is meant: --project or MESHHOOK_PROJECT.
  * Without one, or with --installation, it is the installation as a whole. */
@@ -17,6 +18,13 @@ struct db_param alert_switch(const struct cli *cli, const char *name);
 /* list, add, set or remove, by the first argument; list where there is none. */
 int alert_dispatch(
     struct session *s, session_fn *const fns[4], struct error *err);
+/* There is no such rule or channel where it was looked for; perhaps it is the
+ * installation's. */
+int alert_unknown(struct session *s, const char *what, const char *name,
+    const char *list, struct error *err);
+/* An expression over metrics that there are. */
+int alert_condition(
+    struct cli *cli, const char *text, struct cond **out, struct error *err);
 /* So many arguments behind that word. */
 int alert_args(struct cli *cli, size_t least, size_t most, const char *form,
     struct error *err);

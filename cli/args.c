@@ -144,8 +144,9 @@ find_option(
 static int
 unknown_option(const struct cli *cli, const char *word, struct error *err)
 {
-	const char *noun = cli->cmd != NULL ? cli->cmd->noun : "";
-	const char *verb = cli->cmd != NULL ? cli->cmd->verb : NULL;
+	int named = cli->cmd != NULL && strcmp(cli->cmd->noun, "help") != 0;
+	const char *noun = named ? cli->cmd->noun : "";
+	const char *verb = named ? cli->cmd->verb : NULL;
 	struct suggest near;
 	size_t len = strcspn(word, "=");
 
@@ -157,9 +158,9 @@ unknown_option(const struct cli *cli, const char *word, struct error *err)
 	if (near.best.s != NULL)
 		return usage(err, "no option %.*s\ndid you mean %.*s?",
 		    (int)(len < 60 ? len : 60), word, STR_FMT(near.best));
-	return usage(err, "no option %.*s\nsee: meshhook help %s%s%s",
-	    (int)(len < 60 ? len : 60), word, noun, verb != NULL ? " " : "",
-	    verb != NULL ? verb : "");
+	return usage(err, "no option %.*s\nsee: meshhook help%s%s%s%s",
+	    (int)(len < 60 ? len : 60), word, named ? " " : "", noun,
+	    verb != NULL ? " " : "", verb != NULL ? verb : "");
 }
 
 static int
@@ -288,9 +289,9 @@ count_args(const struct cli *cli, struct error *err)
 	if (cmd->max_args >= 0 && n > cmd->max_args)
 		return usage(err,
 		    "%s%s%s: one argument too many: \"%.60s\"\n"
-		    "usage: meshhook %s%s%s %s",
+		    "usage: meshhook %s%s%s%s%s",
 		    cmd->noun, space, verb, cli->args[cmd->max_args], cmd->noun,
-		    space, verb, cmd->args);
+		    space, verb, *cmd->args != '\0' ? " " : "", cmd->args);
 	return 0;
 }
 

@@ -126,23 +126,33 @@ static int
 silence(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
-	const char *span = cli_opt(cli, "for");
+	const char *rule = cli->n_args > 0 ? cli->args[0] : NULL;
 	struct db_param labels;
 	struct json *record;
 	int64_t ms = 0;
+	int known = 1;
 
-	if (span == NULL || duration_parse(str_of(span), &ms) < 0 || ms <= 0)
+	if (cli_opt_duration(cli, "for", 1, "30m, 2h", &ms, err) < 0)
+		return -1;
+	if (ms == 0)
 		return usage(err, "--for says how long\nas in: --for 2h");
 	if (alert_labels(cli, &labels, err) < 0)
 		return -1;
-	if (cli->n_args == 0 && cli_opt(cli, "label") == NULL &&
+	if (rule == NULL && cli_opt(cli, "label") == NULL &&
 	    cli_opt(cli, "all") == NULL)
 		return usage(err,
 		    "everything would be silent\n"
 		    "name a rule or a --label, or say --all");
+	if (rule != NULL)
+		known = session_known(
+		    s, "rule of any", db_null(DB_TEXT), rule, err);
+	if (known < 0)
+		return -1;
+	if (known == 0)
+		session_note(s, "There is no rule \"%.63s\" yet.", rule);
 	if (SESSION_RECORD(s, &sql_alert_silence, &record, err, alert_scope(s),
-		db_text(cli->n_args > 0 ? cli->args[0] : NULL), labels,
-		db_int8(ms), db_text(cli_opt(cli, "comment"))) < 0)
+		db_text(rule), labels, db_int8(ms),
+		db_text(cli_opt(cli, "comment"))) < 0)
 		return -1;
 	SESSION_SHOW(s, silenced, record);
 	return EXIT_OK;

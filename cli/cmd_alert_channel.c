@@ -102,9 +102,9 @@ static const struct column added[] = {
 };
 
 static int
-unknown(const struct session *s, const char *name, struct error *err)
+unknown(struct session *s, const char *name, struct error *err)
 {
-	return session_unknown(s, "channel", name, "alert channel", err);
+	return alert_unknown(s, "channel", name, "alert channel", err);
 }
 
 /* What may be set of it, of the channel named `name`. */

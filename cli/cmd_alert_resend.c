@@ -42,14 +42,23 @@ static int
 resend(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
+	const char *channel = cli_opt(cli, "channel");
 	struct db_param message;
 	struct json *record;
+	int known = 1;
 
 	if (which(cli, &message, err) < 0)
 		return -1;
-	if (cli->n_args == 0)
+	if (channel != NULL)
+		known =
+		    session_known(s, "channel", alert_scope(s), channel, err);
+	if (known <= 0)
+		return known < 0 ? -1
+				 : alert_unknown(s, "channel", channel,
+				       "alert channel", err);
+	if (channel != NULL)
 		return SESSION_LIST(s, columns, &sql_alert_resend, err, message,
-		    alert_scope(s), db_text(cli_opt(cli, "channel")));
+		    alert_scope(s), db_text(channel));
 	if (SESSION_RECORD(s, &sql_alert_resend, &record, err, message,
 		alert_scope(s), db_text(NULL)) < 0)
 		return -1;

@@ -2,11 +2,8 @@
 #include "cli/alert.h"
 #include "cli/commands.h"
 #include "cli/sql.h"
-#include "monitor/rule/cond.h"
 
 #include <string.h>
-
-enum { RANGE_MOST_MS = 3600000 };
 
 static const struct column listed[] = {
 	{ "name", "RULE", COLUMN_TEXT },
@@ -14,7 +11,7 @@ static const struct column listed[] = {
 	{ "state", "STATE", COLUMN_STATUS },
 	{ "severity", "SEVERITY", COLUMN_TEXT },
 	{ "hold_s", "FOR, s", COLUMN_NUMBER },
-	{ "expr", "CONDITION", COLUMN_TEXT },
+	{ "expr", "CONDITION", COLUMN_LONG },
 	{ "problem", "PROBLEM", COLUMN_TEXT },
 };
 
@@ -41,13 +38,9 @@ store(struct session *s, const struct sql *sql, const char *expr,
 	struct cli *cli = s->cli;
 	struct db_param hold, keep, labels;
 	struct cond *cond;
-	struct error why;
 
-	if (expr != NULL &&
-	    cond_parse(&cli->arena, str_of(expr), RANGE_MOST_MS, &cond, &why) <
-		0)
-		return usage(err,
-		    "the condition: %.300s\nsee docs/monitoring.md", why.text);
+	if (expr != NULL && alert_condition(cli, expr, &cond, err) < 0)
+		return -1;
 	if (alert_duration(cli, "for", 1000, &hold, err) < 0 ||
 	    alert_duration(cli, "keep-firing-for", 1000, &keep, err) < 0 ||
 	    alert_labels(cli, &labels, err) < 0)
@@ -115,9 +108,9 @@ add(struct session *s, struct error *err)
 }
 
 static int
-unknown(const struct session *s, const char *name, struct error *err)
+unknown(struct session *s, const char *name, struct error *err)
 {
-	return session_unknown(s, "rule", name, "alert rules", err);
+	return alert_unknown(s, "rule", name, "alert rules", err);
 }
 
 static int

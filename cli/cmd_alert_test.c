@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum {
-	RANGE_MOST_MS = 3600000,
 	DAY_MS = 86400000, /* ticks are kept so long, then minutes */
 	TICKS = 1024,
 	SERIES_MOST = 20000,
@@ -261,7 +260,6 @@ rule_read(struct trial *t, struct error *err)
 	const char *expr = cli_opt(cli, "condition");
 	struct rows rows = { 0 };
 	struct cond *cond;
-	struct error why;
 
 	if ((cli->n_args > 0) == (expr != NULL))
 		return usage(err,
@@ -292,10 +290,8 @@ rule_read(struct trial *t, struct error *err)
 	if (cli_opt_duration(cli, "for", 0, "30s, 5m", &t->rule.hold_ms, err) <
 	    0)
 		return -1;
-	if (cond_parse(&cli->arena, str_of(expr), RANGE_MOST_MS, &cond, &why) <
-	    0)
-		return usage(err,
-		    "the condition: %.300s\nsee docs/monitoring.md", why.text);
+	if (alert_condition(cli, expr, &cond, err) < 0)
+		return -1;
 	t->rule.cond = cond;
 	return 0;
 }

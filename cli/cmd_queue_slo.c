@@ -7,6 +7,8 @@
 
 enum { MONTH_S = 30 * 86400 };
 
+static const int64_t SINCE_MOST_MS = INT64_C(30) * 86400 * 1000;
+
 static const struct column columns[] = {
 	{ "objective", "OBJECTIVE", COLUMN_TEXT },
 	{ "available", "AVAILABLE", COLUMN_NUMBER },
@@ -88,6 +90,8 @@ slo(struct session *s, struct error *err)
 	if (cli_opt_duration(cli, "since", 0, "24h, 7d, 30d", &ms, err) < 0 ||
 	    take_target(cli, &target, err) < 0)
 		return -1;
+	if (ms > SINCE_MOST_MS)
+		return usage(err, "--since: it is kept for 30 days");
 	r = SESSION_QUERY(s, &sql_queue_slo, &rows, err,
 	    db_text(cli->n_args > 0 ? cli->args[0] : NULL), db_int8(ms / 1000),
 	    db_text(target));

@@ -19,12 +19,21 @@ static int
 list(struct session *s, struct error *err)
 {
 	struct cli *cli = s->cli;
+	const char *workflow = cli_opt(cli, "workflow");
 	int64_t limit = LIST_PRESET;
+	int known = 1;
 
 	if (cli_opt_int(cli, "limit", 1, LIST_MOST, &limit, err) < 0)
 		return -1;
+	if (workflow != NULL)
+		known =
+		    session_known(s, "workflow", db_text(s->id), workflow, err);
+	if (known <= 0)
+		return known < 0 ? -1
+				 : session_unknown(s, "workflow", workflow,
+				       "workflow list", err);
 	return SESSION_LIST(s, listed, &sql_run_list, err, db_text(s->id),
-	    db_text(cli_opt(cli, "workflow")), db_text(cli_opt(cli, "status")),
+	    db_text(workflow), db_text(cli_opt(cli, "status")),
 	    db_int4((int32_t)limit));
 }
 

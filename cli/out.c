@@ -15,6 +15,8 @@ static const char *const format_names[N_OUT_FORMATS] = {
 	[OUT_CSV] = "csv",
 };
 
+enum { LONG_LEAST = 16 }; /* columns of a long text, however narrow it gets */
+
 static int
 terminal_width(int fd)
 {
@@ -192,6 +194,9 @@ cell_text(struct arena *a, const struct column *column, const struct json *row,
 
 	if (v == NULL || json_is(v, JSON_NULL))
 		return STR("");
+	if (format != OUT_CSV && v->n == 0 &&
+	    (json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT)))
+		return STR("");
 	text = json_is(v, JSON_STRING) ? json_str(v) : json_text(a, v);
 	/* 2026-11-21T04:05:06.789Z: people read 2026-11-21 04:05:06 */
 	if (column->kind == COLUMN_TIME && format != OUT_CSV && text.n > 19 &&
@@ -323,6 +328,8 @@ print_cell(struct out *out, size_t column, struct str text, enum colour colour,
 	int last = column + 1 == out->n_columns, cut = 0;
 	int pad;
 
+	if (c->kind == COLUMN_LONG)
+		text = fit(text, widths[column], &cut);
 	if (last && out->width > 0 && c->kind == COLUMN_TEXT) {
 		size_t before = 0, all = (size_t)out->width;
 
@@ -330,7 +337,7 @@ print_cell(struct out *out, size_t column, struct str text, enum colour colour,
 			before += widths[i] + 2;
 		text = fit(text, all > before + 8 ? all - before : 8, &cut);
 	}
-	pad = (int)(widths[column] - out_columns(text));
+	pad = (int)(widths[column] - out_columns(text)) - cut;
 	if (column > 0)
 		out->due += 2;
 	if (c->kind == COLUMN_NUMBER)
@@ -347,6 +354,27 @@ print_cell(struct out *out, size_t column, struct str text, enum colour colour,
 		return;
 	fputc('\n', out->file);
 	out->due = 0;
+}
+
+/* What doesn't fit on the terminal is taken from a long column. */
+static void
+narrow(const struct out *out, size_t *widths)
+{
+	size_t all = 0, over;
+
+	for (size_t i = 0; i < out->n_columns; i++)
+		all += widths[i] + (i > 0 ? 2 : 0);
+	if (out->width == 0 || all <= (size_t)out->width)
+		return;
+	over = all - (size_t)out->width;
+	for (size_t i = 0; i < out->n_columns; i++) {
+		if (out->columns[i].kind != COLUMN_LONG ||
+		    widths[i] < LONG_LEAST)
+			continue;
+		widths[i] = widths[i] > over + LONG_LEAST ? widths[i] - over
+							  : LONG_LEAST;
+		return;
+	}
 }
 
 void
@@ -367,6 +395,7 @@ out_end(struct out *out)
 		*most = w > *most ? w : *most;
 		at += text.n + 1;
 	}
+	narrow(out, widths);
 	for (size_t i = 0; i < out->n_columns; i++)
 		print_cell(
 		    out, i, str_of(out->columns[i].title), COLOUR_BOLD, widths);

@@ -38,6 +38,7 @@ enum colour {
 
 enum column_kind {
 	COLUMN_TEXT,
+	COLUMN_LONG,   /* text; of a table on a terminal what fits */
 	COLUMN_NUMBER, /* aligned to the right */
 	COLUMN_TIME,   /* an ISO timestamp: shown to the second */
 	COLUMN_STATUS, /* green, red or yellow by its word */

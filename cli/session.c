@@ -235,6 +235,21 @@ session_list(struct session *s, const struct column *columns, size_t n,
 }
 
 int
+session_known(struct session *s, const char *what, struct db_param project,
+    const char *name, struct error *err)
+{
+	struct rows rows = { 0 };
+	int known;
+
+	if (SESSION_QUERY(s, &sql_known, &rows, err, db_text(what), project,
+		db_text(name)) < 0)
+		return -1;
+	known = rows_bool(&rows, 0, "known");
+	rows_deinit(&rows);
+	return known;
+}
+
+int
 session_unknown(const struct session *s, const char *what, const char *name,
     const char *list, struct error *err)
 {

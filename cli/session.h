@@ -61,6 +61,10 @@ int session_list(struct session *s, const struct column *columns, size_t n,
 
 /* Fails: the project, or the installation, has no such thing; `list` is the
  * command that names them. */
+/* 1: there is one; "workflow", "channel" or "rule", project null: the
+ * installation's. "rule of any": of whatever project. */
+int session_known(struct session *s, const char *what, struct db_param project,
+    const char *name, struct error *err);
 int session_unknown(const struct session *s, const char *what, const char *name,
     const char *list, struct error *err);
 /* Put an error of the database into words for people: without the statement's

@@ -124,7 +124,33 @@ test_columns(void **state)
 	assert_int_equal(out_columns(STR("e\xcc\x81")), 1); /* combining */
 }
 
-/* A narrow terminal cuts the last column, never less than 8 of it. */
+/* What a table of one row looks like on a narrow terminal. */
+static void
+narrow_is(const struct column *shown, size_t n, const char *record, int width,
+    const char *want)
+{
+	char *text = NULL;
+	size_t size = 0;
+	struct out out = { .file = open_memstream(&text, &size),
+		.format = OUT_TABLE,
+		.width = width,
+		.terminal = 1 };
+	struct json *row;
+	struct arena a;
+
+	arena_init(&a);
+	assert_int_equal(json_parse(&a, str_of(record), NULL, &row, NULL), 0);
+	out_begin(&out, shown, n);
+	out_row(&out, &a, row);
+	out_end(&out);
+	fclose(out.file);
+	assert_string_equal(text, want);
+	free(text);
+	out_deinit(&out);
+	arena_deinit(&a);
+}
+
+/* It cuts the last column, never less than 8 of it, but a long one first. */
 static void
 test_narrow(void **state)
 {
@@ -132,31 +158,27 @@ test_narrow(void **state)
 		{ "a", "A", COLUMN_TEXT },
 		{ "b", "B", COLUMN_TEXT },
 	};
-	char *text = NULL;
-	size_t n = 0;
-	struct out out = { .file = open_memstream(&text, &n),
-		.format = OUT_TABLE,
-		.width = 20,
-		.terminal = 1 };
-	struct json *row;
-	struct arena a;
+	static const struct column three[] = {
+		{ "a", "A", COLUMN_TEXT },
+		{ "b", "B", COLUMN_LONG },
+		{ "c", "C", COLUMN_TEXT },
+	};
 
 	(void)state;
-	arena_init(&a);
-	assert_int_equal(
-	    json_parse(&a, STR("{\"a\":\"0123456789\",\"b\":\"0123456789\"}"),
-		NULL, &row, NULL),
-	    0);
-	OUT_BEGIN(&out, two);
-	out_row(&out, &a, row);
-	out_end(&out);
-	fclose(out.file);
-	assert_string_equal(text,
+	narrow_is(two, NELEM(two),
+	    "{\"a\":\"0123456789\",\"b\":\"0123456789\"}", 20,
 	    "A           B\n"
 	    "0123456789  0123456\xe2\x80\xa6\n");
-	out_deinit(&out);
-	arena_deinit(&a);
-	free(text);
+	narrow_is(three, NELEM(three),
+	    "{\"a\":\"x\",\"b\":\"0123456789012345678901234\",\"c\":\"end\"}",
+	    30,
+	    "A  B                       C\n"
+	    "x  012345678901234567890…  end\n");
+	narrow_is(three, NELEM(three),
+	    "{\"a\":\"x\",\"b\":\"0123456789012345678901234\",\"c\":\"end\"}",
+	    10,
+	    "A  B                 C\n"
+	    "x  012345678901234…  end\n");
 }
 
 int

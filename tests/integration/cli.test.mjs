@@ -375,6 +375,21 @@ test('queue stats: counts without reading deep tables whole', async () => {
   assert.match(ok(['queue', 'stats']), new RegExp(`^${slug} +${n} +1000 +0$`, 'm'));
 });
 
+test('a name that is mistyped is said, not passed over', () => {
+  fails(1, ['run', 'list', '--workflow', 'flwo'], /no workflow "flwo" in/);
+  const early = mh(['alert', 'silence', 'backlgo', '--for', '1s']);
+  assert.match(early.err, /There is no rule "backlgo" yet/);
+  assert.equal(early.status, 0);
+  fails(2, ['alert', 'silence', 'backlog', '--for', '1'], /--for: "1" is no duration/);
+  fails(1, ['alert', 'resend', '--channel', 'nobody'], /no channel "nobody"/);
+  fails(1, ['alert', 'rules', 'set', 'backlog', '--for', '1m'], /is the installation's.*\n.*--installation/);
+  fails(2, ['alert', 'rules', 'add', 'typo', 'queue_visble > 1'], /no metric "queue_visble"\n.*did you mean queue_visible\?/);
+  fails(2, ['alert', 'rules', 'add', 'typo', 'rate(nothing_total[5m]) > 1'], /no metric "nothing_total"/);
+  fails(2, ['alert', 'test', '--condition', 'attempt_time_seconds > 1'], /no metric/); // a histogram is only served
+  fails(2, ['queue', 'slo', '--since', '31d'], /30 days/);
+  fails(2, ['-V'], /no option -V\n {2}see: meshhook help\n/);
+});
+
 test('doctor: all is well here; elsewhere it says what to do', () => {
   const all = mh(['doctor', '-o', 'json']);
   const found = all.out.split('\n').filter(Boolean).map((l) => JSON.parse(l));
