@@ -361,7 +361,8 @@ task_facts(struct item *item, struct task *t, struct error *err)
 		if (t->message.kind == MESSAGE_DELAY)
 			return 0;
 	}
-	if (t->care == CARE_FAIL)
+	/* to be skipped is no try that could fail */
+	if (t->care == CARE_FAIL && t->message.kind != MESSAGE_SKIP)
 		return refused_fact(item, t, err);
 	if (t->event.type == NULL) {
 		int r = carry_out(item, &t->message, err);

@@ -377,7 +377,7 @@ sim_run(struct sim *s)
 		check_output(db, i);
 }
 
-static uint32_t runs = 2000, first_seed = 1;
+static uint32_t runs = 3000, first_seed = 1;
 
 static void
 sim_seed(struct sim *s, struct arena *a, uint32_t seed)
