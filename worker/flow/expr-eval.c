@@ -1,6 +1,7 @@
 /*
  * The tree against a value. Recursion follows the tree, whose depth the parser
- * capped. Every visit is a step, and what handles n values at once pays n.
+ * capped. Every visit is a step, and what handles n values at once pays n, or
+ * the bytes that it looks at.
  */
 #include "worker/flow/expr-impl.h"
 
@@ -100,9 +101,13 @@ int
 expr_equal(struct expr_eval *e, const struct expr_node *at,
     const struct json *x, const struct json *y)
 {
+	size_t bytes = x->type == JSON_NUMBER || x->n == y->n
+	    ? expr_steps_of(x) + expr_steps_of(y)
+	    : 0;
+
 	if (x == y)
 		return 1;
-	if (expr_pay_steps(e, at, 1) < 0)
+	if (expr_pay_steps(e, at, 1 + bytes) < 0)
 		return -1;
 	if (x->type != JSON_ARRAY && x->type != JSON_OBJECT)
 		return json_equal(x, y);
@@ -314,7 +319,10 @@ visit_compare(struct expr_eval *e, const struct expr_node *node, struct json *v)
 	if (y == NULL)
 		return NULL;
 	if (node->op != OP_EQ && node->op != OP_NE)
-		return compare_order(node->op, x, y);
+		return expr_pay_steps(
+			   e, node, expr_steps_of(x) + expr_steps_of(y)) < 0
+		    ? NULL
+		    : compare_order(node->op, x, y);
 	r = expr_equal(e, node, x, y);
 	return r < 0 ? NULL : json_bool(r == (node->op == OP_EQ));
 }

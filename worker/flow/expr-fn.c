@@ -76,6 +76,10 @@ fn_sum(CALL)
 	double sum = 0;
 	uint32_t at = 0;
 
+	for (uint32_t k = 0; k < args[0]->n; k++)
+		if (expr_pay_steps(e, call, expr_steps_of(args[0]->items[k])) <
+		    0)
+			return NULL;
 	for (; at < args[0]->n; at++)
 		if (json_integer(args[0]->items[at], &i) < 0 ||
 		    __builtin_add_overflow(whole, i, &i))
@@ -107,12 +111,9 @@ fn_contains(CALL)
 {
 	struct json *where = args[0], *what = args[1];
 
-	if (where->type == JSON_STRING) {
-		if (expr_pay_steps(e, call, where->n / 64) < 0)
-			return NULL;
+	if (where->type == JSON_STRING)
 		return json_bool(what->type == JSON_STRING &&
 		    memmem(where->s, where->n, what->s, what->n) != NULL);
-	}
 	for (uint32_t i = 0; i < where->n; i++) {
 		int r = expr_equal(e, call, where->items[i], what);
 
@@ -195,11 +196,9 @@ fn_length(CALL)
 {
 	size_t n = args[0]->n;
 
-	if (args[0]->type == JSON_STRING) {
-		if (expr_pay_steps(e, call, n / 64) < 0)
-			return NULL;
+	(void)call;
+	if (args[0]->type == JSON_STRING)
 		n = utf8_count(json_str(args[0]));
-	}
 	return checked(e, json_int(e->arena, (int64_t)n));
 }
 
@@ -226,8 +225,11 @@ fn_merge(CALL)
 		if (expr_pay_steps(e, call, args[i]->n) < 0)
 			return NULL;
 		for (uint32_t m = 0; m < args[i]->n; m++)
-			if (json_set_str(e->arena, out, args[i]->of[m].key,
-				args[i]->of[m].value) < 0)
+			if (expr_pay_steps(e, call, args[i]->of[m].key.n / 64) <
+			    0)
+				return NULL;
+			else if (json_set_str(e->arena, out, args[i]->of[m].key,
+				     args[i]->of[m].value) < 0)
 				return expr_no_memory(e);
 	}
 	return out != NULL ? out : expr_no_memory(e);
@@ -499,6 +501,8 @@ expr_call(struct expr_eval *e, const struct expr_node *call, struct json *v)
 			return NULL;
 		if (args[i]->type == JSON_ARRAY || args[i]->type == JSON_OBJECT)
 			work += args[i]->n;
+		else
+			work += expr_steps_of(args[i]);
 	}
 	if (expr_pay_steps(e, call, work) < 0)
 		return NULL;

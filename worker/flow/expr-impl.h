@@ -110,6 +110,12 @@ struct json *expr_call(
 /* Pay for n steps or for bytes of a new string; -1 when the limit is hit. */
 int expr_pay_steps(struct expr_eval *e, const struct expr_node *at, size_t n);
 int expr_pay_bytes(struct expr_eval *e, const struct expr_node *at, size_t n);
+/* The steps of looking at all of a string or number: one for 64 bytes. */
+static inline size_t
+expr_steps_of(const struct json *v)
+{
+	return v->type == JSON_STRING || v->type == JSON_NUMBER ? v->n / 64 : 0;
+}
 struct json *expr_no_memory(struct expr_eval *e);
 
 /* 1 equal, 0 not, -1 when the error is set. */

@@ -18,10 +18,11 @@ by_sort_key(const void *x, const void *y, void *arg)
 				      : str_cmp(json_str(a), json_str(b));
 }
 
-/* The array's items with their keys: by the reference, or else themselves. */
+/* The array's items with their keys: by the reference, or else themselves.
+ * steps: of looking at each once. */
 static struct sorted *
 sort_keys(struct expr_eval *e, const struct expr_node *call,
-    const struct json *array, const struct expr_node *by)
+    const struct json *array, const struct expr_node *by, size_t *steps)
 {
 	struct sorted *all = arena_array(e->arena, array->n, sizeof(*all));
 
@@ -37,6 +38,7 @@ sort_keys(struct expr_eval *e, const struct expr_node *call,
 		if (key == NULL)
 			return NULL;
 		all[i] = (struct sorted){ item, key };
+		*steps += 1 + expr_steps_of(key);
 		if ((key->type == JSON_NUMBER || key->type == JSON_STRING) &&
 		    key->type == all[0].key->type)
 			continue;
@@ -51,11 +53,12 @@ sort_keys(struct expr_eval *e, const struct expr_node *call,
 
 /* ceil(log2 n) comparisons each, at most. */
 static int
-pay_sort(struct expr_eval *e, const struct expr_node *call, uint32_t n)
+pay_sort(
+    struct expr_eval *e, const struct expr_node *call, uint32_t n, size_t steps)
 {
 	uint32_t each = n > 1 ? 32 - (uint32_t)__builtin_clz(n - 1) : 1;
 
-	return expr_pay_steps(e, call, (size_t)n * each);
+	return expr_pay_steps(e, call, steps * each);
 }
 
 struct json *
@@ -64,12 +67,13 @@ expr_sort(struct expr_eval *e, const struct expr_node *call, struct json *array,
 {
 	struct sorted *all;
 	struct json *out;
+	size_t steps = 0;
 	void **order;
 
 	if (array->n == 0)
 		return array;
-	all = sort_keys(e, call, array, by);
-	if (all == NULL || pay_sort(e, call, array->n) < 0)
+	all = sort_keys(e, call, array, by, &steps);
+	if (all == NULL || pay_sort(e, call, array->n, steps) < 0)
 		return NULL;
 	out = expr_array(e, array->n);
 	order = arena_array(e->arena, array->n, 2 * sizeof(*order));
@@ -88,11 +92,12 @@ expr_pick(struct expr_eval *e, const struct expr_node *call, struct json *array,
     const struct expr_node *by, int sign)
 {
 	struct sorted *all, *best;
+	size_t steps = 0;
 
 	if (array->n == 0)
 		return json_null();
-	best = all = sort_keys(e, call, array, by);
-	if (all == NULL || expr_pay_steps(e, call, array->n) < 0)
+	best = all = sort_keys(e, call, array, by, &steps);
+	if (all == NULL || expr_pay_steps(e, call, steps) < 0)
 		return NULL;
 	for (uint32_t i = 1; i < array->n; i++)
 		if (by_sort_key(&all[i], best, NULL) * sign > 0)

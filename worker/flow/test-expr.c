@@ -194,6 +194,53 @@ test_nesting_is_capped(void **state)
 	nested("", "a", "[0]", 300, 0);
 }
 
+/* Of long strings and numbers each look costs what it takes, so a list of the
+ * same one many times is no way around. */
+static void
+test_cost_counts_bytes(void **state)
+{
+	static const char *const costly[] = { "[?s == t]", "[?s < t]",
+		"[?n == o]", "[?n < o]", "[?contains(s, 'y')]",
+		"[?starts_with(s, t)]", "[*].length(s)", "[*].abs(n)",
+		"sum([*].n)", "sort([*].n)", "max([*].s)",
+		"[?contains(l, t)]" };
+	struct error err = { 0 };
+	struct json *doc, *v;
+	char *text = malloc(2500000), *ys, *ones;
+
+	(void)state;
+	ys = malloc(300001);
+	ones = malloc(100001);
+	memset(ys, 'x', 300000);
+	memset(ones, '1', 100000);
+	ys[300000] = ones[100000] = '\0';
+	snprintf(text, 2500000,
+	    "{\"s\": \"%s\", \"t\": \"%s\", \"n\": 1.%s, \"o\": 1.%s, \"l\": "
+	    "[\"%s\"]}",
+	    ys, ys, ones, ones, ys);
+	doc = parse(text);
+	for (size_t i = 0; i < NELEM(costly); i++) {
+		static const char ten[] = "[@,@,@,@,@,@,@,@,@,@]";
+		char e[200];
+
+		snprintf(e, sizeof(e), "%s[].%s[].%s[] | length(%s)", ten, ten,
+		    ten, costly[i]);
+		if (strncmp(costly[i], "sum", 3) == 0 ||
+		    strncmp(costly[i], "max", 3) == 0)
+			snprintf(e, sizeof(e), "%s[].%s[].%s[] | %s", ten, ten,
+			    ten, costly[i]);
+		if (run(str_of(e), doc, &v, &err) != -1)
+			fail_msg("%s was carried out", e);
+		assert_string_equal(err.code, "limit");
+		snprintf(e, sizeof(e), "[@] | %s", costly[i]);
+		if (run(str_of(e), doc, &v, &err) != 0)
+			fail_msg("%s: %s", e, err.text);
+	}
+	free(text);
+	free(ys);
+	free(ones);
+}
+
 static void
 test_cost_is_capped(void **state)
 {
@@ -323,6 +370,7 @@ main(void)
 		cmocka_unit_test(test_errors_help),
 		cmocka_unit_test(test_errors_are_utf8),
 		cmocka_unit_test(test_nesting_is_capped),
+		cmocka_unit_test(test_cost_counts_bytes),
 		cmocka_unit_test(test_cost_is_capped),
 		cmocka_unit_test(test_refs),
 		cmocka_unit_test(test_suite),
