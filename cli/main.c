@@ -86,13 +86,14 @@ take_globals(struct cli *cli, struct error *err)
 static int
 configure(struct cli *cli, struct error *err)
 {
+	/* those that hold a key, and what it seals */
+	static const unsigned keys = SETTING_G_WORKER | SETTING_G_GATEWAY |
+	    SETTING_G_MONITOR | SETTING_G_SECRET | SETTING_G_INTAKE;
 	enum log_level level;
 
 	if (cli->cmd->settings == 0)
 		return 0;
-	if ((cli->cmd->settings &
-		(SETTING_G_WORKER | SETTING_G_GATEWAY | SETTING_G_MONITOR)) !=
-	    0)
+	if ((cli->cmd->settings & keys) != 0)
 		harden_process();
 	if (config_load(&cli->config, environ, err) < 0 ||
 	    args_configure(cli, err) < 0)

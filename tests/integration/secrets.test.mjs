@@ -271,6 +271,19 @@ test("what is rotated is sent at once, what it was is still masked; what is dele
   echoed = [values.KEY, values.TOKEN, values.NUMBER];
 });
 
+test("a command that reads a secret leaves no core behind", async () => {
+  for (const args of [["secret", "set", "CORE"], ["alert", "channel", "add", "slack", "core"]]) {
+    const child = spawn(binary, args, { env, stdio: ["pipe", "ignore", "pipe"] });
+    const over = new Promise((resolve) => child.on("close", resolve));
+    const limits = () => fs.readFileSync(`/proc/${child.pid}/limits`, "utf8").match(/^Max core file size +(\S+) +(\S+)/m)?.slice(1);
+    for (let i = 0; i < 250 && limits()?.[1] !== "0"; i++) await sleep(20);
+    const found = limits();
+    child.stdin.end();
+    await over;
+    assert.deepEqual(found, ["0", "0"], args.join(" "));
+  }
+});
+
 test("unknown secrets are refused when a workflow is published", () => {
   const file = path.join(dir, "unknown.json");
   fs.writeFileSync(file, JSON.stringify({ name: "unknown", nodes: [{ id: "go", type: "manual" },
