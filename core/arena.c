@@ -149,6 +149,14 @@ arena_grow(struct arena *a, void *old, size_t old_n, size_t new_n, size_t size)
 	return p;
 }
 
+void *
+arena_more(struct arena *a, void *old, size_t n, size_t size)
+{
+	if ((n & (n - 1)) != 0)
+		return old;
+	return arena_grow(a, old, n, n > 0 ? 2 * n : 1, size);
+}
+
 char *
 arena_strndup(struct arena *a, const char *s, size_t n)
 {

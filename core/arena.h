@@ -49,6 +49,10 @@ void *arena_array(struct arena *a, size_t n, size_t size);
 void *arena_grow(
     struct arena *a, void *old, size_t old_n, size_t new_n, size_t size);
 
+/* Room for one more behind n elements: twice as many when n is a power of two.
+ * For an array that has grown by this alone. */
+void *arena_more(struct arena *a, void *old, size_t n, size_t size);
+
 /* NUL-terminated copies. */
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);

@@ -2,6 +2,7 @@
 /* What judge.c (steps), judge-load.c (from the database) and judge-message.c
  * (for the outbox) share. */
 #include "core/json.h"
+#include "core/lookup.h"
 #include "monitor/judge.h"
 
 struct rule {
@@ -40,8 +41,12 @@ struct group {
 	struct notify_group pure;
 	const struct alert **alerts; /* by notice */
 	uint32_t *rules;
-	uint32_t room;
-	int changed, gone;
+	int gone;
+};
+
+/* A notice's: each of them has one, so that it is found by its alert. */
+struct seat {
+	uint32_t group, notice;
 };
 
 struct world {
@@ -50,6 +55,9 @@ struct world {
 	uint32_t n_over;
 	struct group *groups;
 	uint32_t n_groups;
+	struct lookup by_key; /* groups, by channel and key */
+	struct seat *seats;
+	struct lookup by_alert; /* seats, by their alerts' ids */
 };
 
 struct judge {
@@ -57,6 +65,7 @@ struct judge {
 	struct arena config;
 	struct rule *rules;
 	uint32_t n_rules;
+	struct lookup by_name; /* rules */
 	struct silence *silences;
 	uint32_t n_silences;
 	struct alert_channel *channels;
@@ -70,6 +79,8 @@ struct judge {
 	int at; /* the world that is recorded; the other is a step's */
 };
 
+/* Of a world nothing is left. */
+void world_reset(struct world *w);
 /* From alert_load()'s answer: rules, channels, silences, and the world. */
 int judge_take(struct judge *j, struct str text, struct error *err);
 

@@ -126,21 +126,27 @@ take_alert(const struct json *of)
 }
 
 static uint32_t
-rule_of(const struct judge *j, struct str id)
+rule_of(const struct judge *j, const struct lookup *by_id, struct str id)
 {
-	uint32_t i = 0;
+	uint32_t i = lookup_first(by_id, lookup_hash(LOOKUP_BASIS, id));
 
-	while (i < j->n_rules && !str_eq(j->rules[i].id, id))
-		i++;
-	return i;
+	while (i != LOOKUP_NONE && !str_eq(j->rules[i].id, id))
+		i = lookup_next(by_id, i);
+	return i != LOOKUP_NONE ? i : j->n_rules;
 }
 
 static void
 take_alerts(struct judge *j, struct world *w, const struct json *alerts)
 {
+	struct lookup by_id;
+
+	lookup_init(&by_id, &w->arena);
+	for (uint32_t i = 0; i < j->n_rules; i++)
+		lookup_add(&by_id, lookup_hash(LOOKUP_BASIS, j->rules[i].id));
 	w->over = arena_array(&w->arena, alerts->n + 1, sizeof(*w->over));
 	for (uint32_t i = 0; i < alerts->n; i++) {
-		uint32_t at = rule_of(j, text(alerts->items[i], "rule_id"));
+		uint32_t at =
+		    rule_of(j, &by_id, text(alerts->items[i], "rule_id"));
 		struct alert x = take_alert(alerts->items[i]);
 		struct alerts *now;
 
@@ -149,8 +155,8 @@ take_alerts(struct judge *j, struct world *w, const struct json *alerts)
 			continue;
 		}
 		now = &j->rules[at].now;
-		now->items = arena_grow(&w->arena, now->items, now->n,
-		    now->n + 1, sizeof(*now->items));
+		now->items = arena_more(
+		    &w->arena, now->items, now->n, sizeof(*now->items));
 		now->items[now->n++] = x;
 	}
 }
@@ -192,9 +198,8 @@ judge_take(struct judge *j, struct str answer, struct error *err)
 	struct json *all, *rules, *channels, *silences, *groups;
 
 	arena_reset(&j->config);
-	arena_reset(&w->arena);
+	world_reset(w);
 	j->at = 0;
-	w->n_over = w->n_groups = 0;
 	if (json_parse(&j->config, answer, NULL, &all, err) < 0)
 		return fail_in(err, "alert_load");
 	rules = json_get(all, "rules");
@@ -206,8 +211,12 @@ judge_take(struct judge *j, struct str answer, struct error *err)
 	j->n_reads = 0;
 	j->n_rules = count(rules);
 	j->rules = arena_array(&j->config, j->n_rules + 1, sizeof(*j->rules));
-	for (uint32_t i = 0; i < j->n_rules; i++)
+	lookup_init(&j->by_name, &j->config);
+	for (uint32_t i = 0; i < j->n_rules; i++) {
 		take_rule(j, &j->rules[i], rules->items[i]);
+		lookup_add(
+		    &j->by_name, lookup_hash(LOOKUP_BASIS, j->rules[i].name));
+	}
 	j->n_channels = count(channels);
 	j->channels =
 	    arena_array(&j->config, j->n_channels + 1, sizeof(*j->channels));

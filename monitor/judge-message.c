@@ -135,7 +135,7 @@ fill_one(struct arena *a, const struct filling *f, struct str name)
 static struct json *
 filled(struct arena *a, const struct filling *f, struct str text)
 {
-	char *out = arena_alloc(a, FILLED_MOST);
+	char out[FILLED_MOST];
 	size_t n = 0;
 
 	while (text.n > 0) {

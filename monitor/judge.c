@@ -48,6 +48,18 @@ judge_free(struct judge *j)
 }
 
 void
+world_reset(struct world *w)
+{
+	arena_reset(&w->arena);
+	w->over = NULL;
+	w->groups = NULL;
+	w->seats = NULL;
+	w->n_over = w->n_groups = 0;
+	lookup_init(&w->by_key, &w->arena);
+	lookup_init(&w->by_alert, &w->arena);
+}
+
+void
 judge_reset(struct judge *j)
 {
 	j->version = -1;
@@ -110,8 +122,7 @@ over_add(struct step *s, uint32_t rule, const struct alert *x)
 {
 	struct world *w = s->is;
 
-	w->over = arena_grow(
-	    &w->arena, w->over, w->n_over, w->n_over + 1, sizeof(*w->over));
+	w->over = arena_more(&w->arena, w->over, w->n_over, sizeof(*w->over));
 	w->over[w->n_over++] = (struct over){ rule, *x };
 }
 
@@ -178,42 +189,57 @@ static struct group *
 group_get(struct step *s, uint32_t channel, struct str key)
 {
 	struct world *w = s->is;
-	struct group *g;
+	uint32_t hash = lookup_hash(LOOKUP_BASIS + channel, key);
+	uint32_t i = lookup_first(&w->by_key, hash);
 
-	for (uint32_t i = 0; i < w->n_groups; i++)
+	for (; i != LOOKUP_NONE; i = lookup_next(&w->by_key, i))
 		if (w->groups[i].channel == channel &&
 		    str_eq(w->groups[i].key, key))
 			return &w->groups[i];
-	w->groups = arena_grow(&w->arena, w->groups, w->n_groups,
-	    w->n_groups + 1, sizeof(*w->groups));
-	g = &w->groups[w->n_groups++];
-	*g = (struct group){ .channel = channel, .key = key };
-	return g;
+	w->groups =
+	    arena_more(&w->arena, w->groups, w->n_groups, sizeof(*w->groups));
+	w->groups[w->n_groups] =
+	    (struct group){ .channel = channel, .key = key };
+	lookup_add(&w->by_key, hash);
+	return &w->groups[w->n_groups++];
 }
 
-static struct notice *
+/* The place among the group's notices of an alert's. */
+static uint32_t
 notice_get(struct step *s, struct group *g, struct str id)
 {
-	struct arena *a = &s->is->arena;
+	struct world *w = s->is;
+	struct arena *a = &w->arena;
+	uint32_t group = (uint32_t)(g - w->groups), n = g->pure.n;
+	uint32_t hash = lookup_hash(LOOKUP_BASIS, id);
+	uint32_t i = lookup_first(&w->by_alert, hash);
 
-	for (uint32_t i = 0; i < g->pure.n; i++)
-		if (str_eq(g->pure.notices[i].alert, id))
-			return &g->pure.notices[i];
-	if (g->pure.n == g->room) {
-		uint32_t room = g->room == 0 ? 4 : 2 * g->room;
+	for (; i != LOOKUP_NONE; i = lookup_next(&w->by_alert, i)) {
+		const struct seat *at = &w->seats[i];
 
-		g->pure.notices = arena_grow(a, g->pure.notices, g->pure.n,
-		    room, sizeof(*g->pure.notices));
-		g->alerts = arena_grow(
-		    a, g->alerts, g->pure.n, room, sizeof(*g->alerts));
-		g->rules =
-		    arena_grow(a, g->rules, g->pure.n, room, sizeof(*g->rules));
-		g->room = room;
+		if (at->group == group &&
+		    str_eq(g->pure.notices[at->notice].alert, id))
+			return at->notice;
 	}
-	g->alerts[g->pure.n] = NULL;
-	g->pure.notices[g->pure.n] =
-	    (struct notice){ .alert = arena_str(a, id) };
-	return &g->pure.notices[g->pure.n++];
+	w->seats = arena_more(a, w->seats, w->by_alert.n, sizeof(*w->seats));
+	w->seats[w->by_alert.n] = (struct seat){ group, n };
+	lookup_add(&w->by_alert, hash);
+	g->pure.notices =
+	    arena_more(a, g->pure.notices, n, sizeof(*g->pure.notices));
+	g->alerts = arena_more(a, g->alerts, n, sizeof(*g->alerts));
+	g->rules = arena_more(a, g->rules, n, sizeof(*g->rules));
+	g->pure.notices[n] = (struct notice){ .alert = arena_str(a, id) };
+	g->alerts[n] = NULL;
+	g->pure.n++;
+	return n;
+}
+
+static void
+notice_told(struct step *s, struct group *g, struct str id)
+{
+	uint32_t at = notice_get(s, g, id);
+
+	g->pure.notices[at].told_firing = 1;
 }
 
 /* What was told, from the world before. */
@@ -232,8 +258,7 @@ groups_copy(struct step *s)
 		to->pure.sent_ms = from->pure.sent_ms;
 		for (uint32_t k = 0; k < from->pure.n; k++)
 			if (from->pure.notices[k].told_firing)
-				notice_get(s, to, from->pure.notices[k].alert)
-				    ->told_firing = 1;
+				notice_told(s, to, from->pure.notices[k].alert);
 	}
 }
 
@@ -241,13 +266,26 @@ static void
 notice_fill(struct step *s, struct group *g, uint32_t rule,
     const struct alert *x, int muted)
 {
-	struct notice *n = notice_get(s, g, x->id);
-	size_t at = (size_t)(n - g->pure.notices);
+	uint32_t at = notice_get(s, g, x->id);
 
-	n->firing = x->state == ALERT_FIRING;
-	n->muted = muted;
+	g->pure.notices[at].firing = x->state == ALERT_FIRING;
+	g->pure.notices[at].muted = muted;
 	g->alerts[at] = x;
 	g->rules[at] = rule;
+}
+
+/* Whether one of its alerts speaks for that of another. */
+static int
+speaks_for(const struct rule *r, const struct alert *x)
+{
+	for (uint32_t i = 0; i < r->next.n; i++) {
+		const struct alert *own = &r->next.items[i];
+
+		if (own->state == ALERT_FIRING &&
+		    (own->project.n == 0 || str_eq(own->project, x->project)))
+			return 1;
+	}
+	return 0;
 }
 
 /* Another rule's firing alert of the same project speaks for it. */
@@ -256,19 +294,16 @@ inhibited(const struct judge *j, const struct rule *rule, const struct alert *x)
 {
 	const struct json *by = rule->inhibited_by;
 
-	for (uint32_t i = 0; by != NULL && i < by->n; i++)
-		for (uint32_t k = 0; k < j->n_rules; k++) {
-			const struct rule *r = &j->rules[k];
+	for (uint32_t i = 0; by != NULL && i < by->n; i++) {
+		struct str name = json_str(by->items[i]);
+		uint32_t k =
+		    lookup_first(&j->by_name, lookup_hash(LOOKUP_BASIS, name));
 
-			if (!str_eq(r->name, json_str(by->items[i])))
-				continue;
-			for (uint32_t q = 0; q < r->next.n; q++)
-				if (r->next.items[q].state == ALERT_FIRING &&
-				    (r->next.items[q].project.n == 0 ||
-					str_eq(r->next.items[q].project,
-					    x->project)))
-					return 1;
-		}
+		for (; k != LOOKUP_NONE; k = lookup_next(&j->by_name, k))
+			if (str_eq(j->rules[k].name, name) &&
+			    speaks_for(&j->rules[k], x))
+				return 1;
+	}
 	return 0;
 }
 
@@ -303,37 +338,46 @@ alert_spread(struct step *s, uint32_t at, const struct alert *x)
 	}
 }
 
-/* The end of what a group was told; kept until all of them were. */
+/* The first seat of an alert; LOOKUP_NONE: no group was told of it. */
+static uint32_t
+seat_first(const struct world *w, struct str id)
+{
+	uint32_t i = lookup_first(&w->by_alert, lookup_hash(LOOKUP_BASIS, id));
+
+	while (i != LOOKUP_NONE &&
+	    !str_eq(w->groups[w->seats[i].group]
+			.pure.notices[w->seats[i].notice]
+			.alert,
+		id))
+		i = lookup_next(&w->by_alert, i);
+	return i;
+}
+
+/* The end of what groups were told. */
 static void
 over_spread(struct step *s)
 {
 	struct world *w = s->is;
 
-	for (uint32_t i = 0; i < w->n_groups; i++)
-		for (uint32_t k = 0; k < w->groups[i].pure.n; k++) {
-			struct group *g = &w->groups[i];
+	for (uint32_t o = 0; o < w->n_over; o++) {
+		const struct over *over = &w->over[o];
+		uint32_t i = seat_first(w, over->alert.id);
 
-			for (uint32_t o = 0;
-			     g->alerts[k] == NULL && o < w->n_over; o++)
-				if (str_eq(w->over[o].alert.id,
-					g->pure.notices[k].alert) &&
-				    w->over[o].rule < s->j->n_rules) {
-					g->alerts[k] = &w->over[o].alert;
-					g->rules[k] = w->over[o].rule;
-				}
+		for (; i != LOOKUP_NONE && over->rule < s->j->n_rules;
+		     i = lookup_next(&w->by_alert, i)) {
+			struct group *g = &w->groups[w->seats[i].group];
+			uint32_t at = w->seats[i].notice;
+
+			if (g->alerts[at] == NULL &&
+			    str_eq(g->pure.notices[at].alert, over->alert.id)) {
+				g->alerts[at] = &over->alert;
+				g->rules[at] = over->rule;
+			}
 		}
+	}
 }
 
-static int
-is_told(const struct world *w, struct str id)
-{
-	for (uint32_t g = 0; g < w->n_groups; g++)
-		for (uint32_t k = 0; k < w->groups[g].pure.n; k++)
-			if (str_eq(w->groups[g].pure.notices[k].alert, id))
-				return 1;
-	return 0;
-}
-
+/* It is kept until all groups were told. */
 static void
 over_keep(struct step *s)
 {
@@ -342,7 +386,7 @@ over_keep(struct step *s)
 	for (uint32_t i = 0; i < s->was->n_over; i++) {
 		const struct over *o = &s->was->over[i];
 
-		if (!is_told(w, o->alert.id))
+		if (seat_first(w, o->alert.id) == LOOKUP_NONE)
 			continue;
 		over_add(s, o->rule, &o->alert);
 		alert_keep(&w->arena, &w->over[w->n_over - 1].alert);
@@ -453,10 +497,7 @@ step(struct judge *j)
 	struct arena *a = &s.is->arena;
 	struct error err;
 
-	arena_reset(a);
-	s.is->over = NULL;
-	s.is->groups = NULL;
-	s.is->n_over = s.is->n_groups = 0;
+	world_reset(s.is);
 	s.changes = json_array(a);
 	s.groups = json_array(a);
 	s.messages = json_array(a);

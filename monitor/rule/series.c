@@ -1,17 +1,8 @@
 #include "monitor/rule/series.h"
+#include "core/lookup.h"
 
 #include <math.h>
 #include <string.h>
-
-static uint32_t
-hash(uint32_t h, struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		h = (h ^ (unsigned char)s.s[i]) * 16777619u;
-	return (h ^ 0xff) * 16777619u;
-}
-
-enum { HASH_BASIS = 2166136261u };
 
 void
 samples_init(struct samples *m, struct arena *a, uint32_t ticks,
@@ -95,7 +86,7 @@ samples_tick(struct samples *m, int64_t at_ms)
 static struct series_name *
 name_of(const struct samples *m, struct str name)
 {
-	uint32_t at = hash(HASH_BASIS, name) % SERIES_BUCKETS;
+	uint32_t at = lookup_hash(LOOKUP_BASIS, name) % SERIES_BUCKETS;
 	struct series_name *it = m->names[at];
 
 	while (it != NULL && !str_eq(it->name, name))
@@ -106,7 +97,7 @@ name_of(const struct samples *m, struct str name)
 static struct series_name *
 name_get(struct samples *m, struct str name)
 {
-	uint32_t at = hash(HASH_BASIS, name) % SERIES_BUCKETS;
+	uint32_t at = lookup_hash(LOOKUP_BASIS, name) % SERIES_BUCKETS;
 	struct series_name *it = name_of(m, name);
 
 	if (it != NULL)
@@ -169,7 +160,8 @@ labels_equal(
 static uint32_t
 bucket(struct str name, struct str project)
 {
-	return hash(hash(HASH_BASIS, name), project) % SERIES_BUCKETS;
+	return lookup_hash(lookup_hash(LOOKUP_BASIS, name), project) %
+	    SERIES_BUCKETS;
 }
 
 static struct series *
