@@ -132,7 +132,7 @@ insert into meshhook.alert_rules (id, project_id, name, expr, severity, labels)
   select '00000000-0000-4000-8000-0000000000f1', p, 'lead-failed', ' runs_failed{ workflow = "lead" } ', 'critical', '{"team": "a"}' from here;
 select is((select w.name from meshhook.alert_rules r join meshhook.workflows w on w.id = r.workflow_id where r.name = 'lead-failed'),
   'lead', 'the rule knows its workflow');
-select ok(not exists (select from jsonb_array_elements(meshhook_engine.alert_load() -> 'rules') r where r ->> 'name' = 'lead-failed'),
+select ok(not exists (select from json_array_elements(meshhook_engine.alert_load() -> 'rules') r where r ->> 'name' = 'lead-failed'),
   'there is no condition to judge');
 
 create function pg_temp.run_fails(message_ text default 'no') returns uuid language plpgsql as $$
