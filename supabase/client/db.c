@@ -348,12 +348,19 @@ flush(struct db *db)
 		loop_io_set(db->io, r > 0 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 }
 
+/* A connection that broke, maybe while a callback was sending, is never busy
+ * and has no result for ever. */
 static void
 answers_input(struct db *db)
 {
 	while (!db->dead && db->phase == PHASE_READY && db->len > 0 &&
-	    !PQisBusy(db->conn))
-		result_input(db, PQgetResult(db->conn));
+	    !PQisBusy(db->conn)) {
+		PGresult *res = PQgetResult(db->conn);
+
+		if (res == NULL && PQstatus(db->conn) == CONNECTION_BAD)
+			return;
+		result_input(db, res);
+	}
 }
 
 static void

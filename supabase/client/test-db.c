@@ -10,7 +10,7 @@ static const char *url;
 struct world {
 	struct loop *loop;
 	struct db *db;
-	int ended, failed, ready;
+	int sent, ended, failed, ready;
 	int64_t sum;
 	struct error last;
 };
@@ -348,6 +348,49 @@ test_killed_backend(void **state)
 	world_end(&w);
 }
 
+/* Sends more when its backend is gone and that isn't known yet. */
+static void
+cut_off(void *arg, struct rows *rows, const struct error *err)
+{
+	struct world *w = arg, other = world_new();
+	struct error e;
+	struct rows r;
+
+	assert_null(err);
+	world_connect(&other);
+	assert_int_equal(
+	    db_query(other.db, SQL("select pg_terminate_backend($1, 30000)"),
+		&r, &e, db_int4((int)rows_int(rows, 0, "pid"))),
+	    0);
+	rows_deinit(&r);
+	world_end(&other);
+	for (int i = 0; i < 20; i++)
+		w->sent += db_call(w->db, SQL("select 1"), noted, w, &e) == 0;
+}
+
+static void
+test_breaks_while_answers_are_read(void **state)
+{
+	struct world w = world_new();
+	struct error err;
+	struct rows r;
+
+	(void)state;
+	world_connect(&w);
+	assert_int_equal(db_query(w.db, SQL("select 1"), &r, &err), 0);
+	rows_deinit(&r);
+	db_call(w.db, SQL("select pg_backend_pid() as pid"), cut_off, &w, &err);
+	db_call(w.db, SQL("select 1"), noted, &w, &err);
+	while (w.ready < 2)
+		if (db_query(w.db, SQL("select 1"), &r, &err) == 0)
+			rows_deinit(&r);
+	assert_true(w.sent > 0); /* none any more once it is known */
+	assert_int_equal(w.ended, w.sent + 1);
+	assert_true(w.failed >= w.sent);
+	assert_string_equal(w.last.code, "08006");
+	world_end(&w);
+}
+
 static void
 heard(void *arg, const char *channel, const char *payload)
 {
@@ -446,6 +489,7 @@ main(void)
 		cmocka_unit_test(test_pipeline),
 		cmocka_unit_test(test_fails_at_commit),
 		cmocka_unit_test(test_killed_backend),
+		cmocka_unit_test(test_breaks_while_answers_are_read),
 		cmocka_unit_test(test_listen),
 		cmocka_unit_test(test_free_within),
 	};
