@@ -366,7 +366,7 @@ declare
   v_wild boolean;
   v_at int;
 begin
-  if cardinality(channels) not between 1 and 50 or max_lines not between 1 and 10000 then
+  if (cardinality(channels) between 1 and 50 and max_lines between 1 and 10000) is not true then
     raise exception 'from 1 to 50 channels, and from 1 to 10000 lines'
       using errcode = 'invalid_parameter_value';
   end if;

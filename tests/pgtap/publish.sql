@@ -143,6 +143,7 @@ select throws_ok(format('select meshhook.log_lines(array[%L])', n), '22023', nul
   from unnest(array['', 'logs', 'logs:app', 'x:app:test-alpha', 'logs:run:test-alpha', 'logs:a:b:c:d']) n;
 select throws_ok($$select meshhook.log_lines('{}')$$, '22023', null, 'no channel at all');
 select throws_ok($$select meshhook.log_lines(array['logs:app:test-alpha:new'], max_lines => 10001)$$, '22023', null, 'too many lines');
+select throws_ok($$select meshhook.log_lines(array['logs:app:test-alpha:new'], max_lines => null)$$, '22023', null, 'nor all of them');
 select pg_temp.become_owner();
 select pg_temp.become('stranger');
 select throws_ok($$select meshhook.log_lines(array['logs:app:test-alpha:new'])$$, 'PT404', null, 'to strangers nothing exists');
