@@ -324,6 +324,9 @@ declare
   run uuid := meshhook_engine.uuid7();
   earlier uuid;
 begin
+  if octet_length(p_input::text) > 16777216 then -- as of a webhook
+    raise exception 'a run''s input has at most 16 MiB' using errcode = 'program_limit_exceeded';
+  end if;
   select v.* into published from meshhook.workflows w
   join meshhook.versions v on v.workflow_id = w.id and v.version = w.published_version
   where w.id = flow;
@@ -390,6 +393,9 @@ declare
   why jsonb := jsonb_strip_nulls(jsonb_build_object('reason', p_reason));
   who_and_why jsonb := why || jsonb_build_object('by', meshhook_engine.actor());
 begin
+  if length(p_reason) > 1000 then
+    raise exception 'a reason has at most 1,000 characters' using errcode = 'program_limit_exceeded';
+  end if;
   select * into run from meshhook.runs where id = p_run for no key update;
   if not found then
     raise exception 'no such run' using errcode = 'PT404';

@@ -43,7 +43,7 @@ create table meshhook.alerts (
   resolved_at timestamptz,
   acked_at timestamptz,
   acked_by text,
-  note text
+  note text check (length(note) <= 1000)
 ) with (fillfactor = 80);
 create index alerts_open on meshhook.alerts (rule_id) where state <> 'resolved';
 create index alerts_project on meshhook.alerts (project_id, since desc);

@@ -105,6 +105,8 @@ select ok(pg_temp.moves($$delete from meshhook.alert_channels$$), 'a channel tha
 
 insert into meshhook.alerts (id, rule_id, labels, state, value, since, fired_at)
 select '00000000-0000-4000-8000-000000000001', id, '{}', 'firing', 1, now(), now() from meshhook.alert_rules where name = 'pgtap';
+select throws_ok($$select meshhook.acknowledge_alert('00000000-0000-4000-8000-000000000001', repeat('x', 1001))$$, '23514', null,
+  'the monitor reads notes: they are short');
 select ok(pg_temp.moves($$select meshhook.acknowledge_alert('00000000-0000-4000-8000-000000000001', 'on it')$$), 'the monitor hears of it');
 select ok(not meshhook.acknowledge_alert('00000000-0000-4000-8000-000000000001'), 'once');
 select is((select concat_ws(' ', change, actor is not null) from meshhook.alert_history

@@ -41,6 +41,8 @@ select isnt(meshhook.start_run('test-beta', 'lead', dedupe_key => 'once'), (sele
 select ok(meshhook.start_run((select project::text from ids), 'lead', trigger => 'hook') is not null, 'by id, and by another trigger');
 select throws_ok($$select meshhook.start_run('test-alpha', 'lead', trigger => 'nix')$$, '22023', null, 'no such trigger');
 select throws_ok($$select meshhook.start_run('test-alpha', 'nix')$$, 'PT404', null, 'no such workflow');
+select throws_ok($$select meshhook.start_run('test-alpha', 'lead', jsonb_build_object('x', repeat('x', 16777216)))$$, '54000', null,
+  'more input than a worker should hold');
 select throws_ok($$select meshhook.start_run('nix', 'lead')$$, 'PT404', null, 'no such project');
 select throws_ok($$select meshhook.start_run('test-alpha', 'sketch')$$, '22023', null, 'a draft can''t be started');
 select ok(slot < 0, 'a caller''s transaction holds no slot of a worker''s')
@@ -92,6 +94,7 @@ select pg_temp.become('editor');
 select is(meshhook.cancel_run((select run from ids), 'enough'), true, 'an editor cancels');
 select is(meshhook.cancel_run((select run from ids)), false, 'once');
 select throws_ok($$select meshhook.cancel_run(gen_random_uuid())$$, 'PT404', null, 'no such run');
+select throws_ok(format('select meshhook.cancel_run(%L, repeat(%L, 1001))', (select run from ids), 'x'), '54000', null, 'a novel for a reason');
 select pg_temp.become_owner();
 select results_eq($$select seq, type, payload from meshhook.run_events where run_id = (select run from ids) order by seq$$,
   $$select 1, 'run.started', payload from meshhook.run_events where run_id = (select run from ids) and seq = 1
