@@ -1,5 +1,5 @@
 #pragma once
-/* What stream.c (streams), stream-query.c (parameters), stream-attach.c
+/* What stream.c (streams), stream-query.c (parameters), stream-channels.c
  * (opening, and channels) and stream-peers.c (other gateways) share. */
 #include "core/json.h"
 #include "realtime/stream/stream.h"
@@ -58,12 +58,13 @@ void viewer_end(struct viewer *x, int64_t retry_ms);
 void viewer_ticket_used(struct streams *s, const struct uuid *ticket,
     const struct viewer *by, int64_t since_ms);
 
-/* stream-attach.c ----------------------------------------------------------- */
+/* stream-channels.c --------------------------------------------------------- */
 void attach_open(
     struct streams *s, struct request *req, const struct identity *who);
 /* add, remove: JSON arrays of channels, or NULL. req NULL: for a peer. */
 void attach_change(struct viewer *x, struct request *req, const struct json *v,
     const struct identity *who);
+/* stream-attach.c ----------------------------------------------------------- */
 void attach_forget(struct viewer *x);
 void attach_free_all(struct streams *s);
 
