@@ -172,14 +172,6 @@ intake_pump(void *arg)
 	}
 }
 
-void
-item_push(struct intake *in, struct item *item)
-{
-	list_append(&in->queue, &item->link);
-	in->n_queue++;
-	loop_defer_call(in->pump);
-}
-
 static void
 item_outcome(struct item *item, struct rows *rows, int row)
 {
@@ -327,4 +319,23 @@ intake_expire(struct intake *in, int64_t now, const struct problem *p)
 	}
 	batches_expire(&in->sent, now, p);
 	batches_expire(&in->resend, now, p);
+}
+
+static void
+drop(struct list *batches)
+{
+	for (struct list *it; (it = list_pop(batches)) != NULL;) {
+		struct batch *b = list_entry(it, struct batch, link);
+
+		for (size_t i = 0; i < b->n; i++)
+			item_free(b->items[i]);
+		free(b);
+	}
+}
+
+void
+batches_free(struct intake *in)
+{
+	drop(&in->sent);
+	drop(&in->resend);
 }

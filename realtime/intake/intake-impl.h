@@ -1,5 +1,6 @@
 #pragma once
-/* What intake.c (a request) and intake-batch.c (a transaction) share. */
+/* What intake.c (a request), intake-item.c (a webhook) and intake-batch.c (a
+ * transaction) share; each calls those behind it alone. */
 #include "core/list.h"
 #include "realtime/intake/intake.h"
 
@@ -79,12 +80,16 @@ int intake_read(struct intake *in, struct endpoint *e, struct request *req,
     const struct signature *sig, struct item *item, struct str *answer,
     struct error *err);
 
+/* intake-item.c: into the queue, from which it goes with its client. */
+void item_push(struct item *item);
 void item_free(struct item *item);
-void intake_pump(void *arg);
-/* Answer all that have waited until now. */
-void intake_expire(struct intake *in, int64_t now, const struct problem *p);
-void item_push(struct intake *in, struct item *item);
 /* Answer and free. */
 void item_started(
     struct item *item, const struct uuid *run, const char *outcome);
 void item_problem(struct item *item, const struct problem *p);
+
+/* intake-batch.c: from the queue into the database. */
+void intake_pump(void *arg);
+/* Answer all that have waited until now. */
+void intake_expire(struct intake *in, int64_t now, const struct problem *p);
+void batches_free(struct intake *in);

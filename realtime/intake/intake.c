@@ -1,7 +1,6 @@
 #include "realtime/intake/intake.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/testpoint.h"
 #include "core/time.h"
 #include "realtime/intake/intake-impl.h"
 
@@ -18,66 +17,6 @@ static const struct problem unavailable = { .status = 503,
 	.kind = "unavailable",
 	.detail = "the database can't be reached; send it again",
 	.headers = "Retry-After: 2\r\n" };
-
-void
-item_free(struct item *item)
-{
-	free(item->made);
-	free(item->kept);
-	free(item);
-}
-
-void
-item_problem(struct item *item, const struct problem *p)
-{
-	struct request *req = item->req;
-
-	metric_add(item->intake->refused, 1);
-	item_free(item);
-	if (req == NULL)
-		return;
-	req->gone = NULL;
-	request_problem(req, p);
-}
-
-void
-item_started(struct item *item, const struct uuid *run, const char *outcome)
-{
-	struct request *req = item->req;
-	struct reply reply = { .status = 202 };
-	int differs = strcmp(outcome, "differs") == 0;
-	char id[UUID_TEXT], text[100], headers[QUOTA_HEADERS];
-
-	metric_add(strcmp(outcome, "started") == 0 ? item->intake->stored
-						   : item->intake->duplicates,
-	    1);
-	reply.headers = quota_headers(&item->rate, headers);
-	item_free(item);
-	if (req == NULL)
-		return;
-	testpoint("intake_before_reply");
-	reply.body.s = text;
-	reply.body.n = (size_t)snprintf(text, sizeof(text),
-	    "{\"run_id\":\"%s\"%s%s}", uuid_format(run, id),
-	    strcmp(outcome, "started") != 0 ? ",\"duplicate\":true" : "",
-	    differs ? ",\"differs\":true" : "");
-	req->gone = NULL;
-	request_reply(req, &reply);
-}
-
-/* In the queue it goes with its client; in a batch it is already on its way. */
-static void
-item_gone(struct request *req)
-{
-	struct item *item = req->owner;
-
-	item->req = NULL;
-	if (list_empty(&item->link))
-		return;
-	list_remove(&item->link);
-	item->intake->n_queue--;
-	item_free(item);
-}
 
 static void
 asking_end(struct asking *a)
@@ -323,9 +262,7 @@ accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
 	item->rate = *rate;
 	item->received_ms = time_wall_ms();
 	item->deadline_ms = loop_now_ms(in->loop) + INTAKE_DEADLINE_MS;
-	req->owner = item;
-	req->gone = item_gone;
-	item_push(in, item);
+	item_push(item);
 }
 
 static const struct problem crowded = { .status = 503,
@@ -546,25 +483,12 @@ intake_new(struct loop *loop, const struct intake_options *options)
 	return in;
 }
 
-static void
-batches_drop(struct list *batches)
-{
-	for (struct list *it; (it = list_pop(batches)) != NULL;) {
-		struct batch *b = list_entry(it, struct batch, link);
-
-		for (size_t i = 0; i < b->n; i++)
-			item_free(b->items[i]);
-		free(b);
-	}
-}
-
 struct intake *
 intake_free(struct intake *in)
 {
 	if (in == NULL)
 		return NULL;
-	batches_drop(&in->sent);
-	batches_drop(&in->resend);
+	batches_free(in);
 	loop_defer_free(in->pump);
 	loop_timer_free(in->sweep);
 	loop_timer_free(in->pause);
