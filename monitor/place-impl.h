@@ -1,5 +1,5 @@
 #pragma once
-/* What place.c (folders) and place-storage.c share. */
+/* What place.c has of place-folder.c and place-storage.c. */
 #include "http/client.h"
 #include "monitor/part.h"
 #include "monitor/place.h"
@@ -26,8 +26,8 @@ struct place {
 	struct arena own;
 };
 
-/* It is there, or p->err says why not. */
-void place_over(struct place *p);
+/* p->told is called when it is there, or p->err says why not. */
+void folder_put(struct place *p, const char *dir, const char *file);
 
 int storage_init(
     struct place *p, const struct place_options *o, struct error *err);

@@ -81,7 +81,7 @@ static void
 over(struct place *p)
 {
 	storage_cancel(p);
-	place_over(p);
+	loop_defer_call(p->told);
 }
 
 /* Storage says why in JSON; its status is often 400 whatever the reason. */
