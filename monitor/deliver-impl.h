@@ -58,9 +58,8 @@ enum {
 	DELIVER_BREAKER = 5,
 };
 
-/* Sends it; item_ended is called with its outcome, now or later. */
+/* Sends it; item_end is called with its outcome, now or later. */
 void item_send(struct item *it);
-/* Record it, and whatever follows for its channel. */
-void item_ended(struct item *it);
+/* How it went: recorded, and whatever follows for its channel. */
 void item_end(struct item *it, const char *outcome, int64_t after_ms,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));

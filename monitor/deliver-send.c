@@ -11,7 +11,6 @@
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -25,20 +24,6 @@ enum {
 	RETRY_AFTER_MOST_MS = 3600000,
 	SIGN_HEADERS = 3,
 };
-
-void
-item_end(struct item *it, const char *outcome, int64_t after_ms,
-    const char *fmt, ...)
-{
-	va_list ap;
-
-	it->outcome = outcome;
-	it->after_ms = after_ms;
-	va_start(ap, fmt);
-	vsnprintf(it->problem, sizeof(it->problem), fmt, ap);
-	va_end(ap);
-	item_ended(it);
-}
 
 /* Any status but these is the receiver's last word. */
 static struct retry_policy

@@ -6,6 +6,8 @@
 #include "monitor/deliver-impl.h"
 #include "monitor/monitor-sql.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,8 +180,8 @@ record(struct item *it)
 		wake_in(d, RECORD_AGAIN_MS);
 }
 
-void
-item_ended(struct item *it)
+static void
+ended(struct item *it)
 {
 	struct deliver *d = it->d;
 	char id[UUID_TEXT];
@@ -197,6 +199,20 @@ item_ended(struct item *it)
 	if (it->after_ms > 0)
 		wake_in(d, it->after_ms);
 	record(it);
+}
+
+void
+item_end(struct item *it, const char *outcome, int64_t after_ms,
+    const char *fmt, ...)
+{
+	va_list ap;
+
+	it->outcome = outcome;
+	it->after_ms = after_ms;
+	va_start(ap, fmt);
+	vsnprintf(it->problem, sizeof(it->problem), fmt, ap);
+	va_end(ap);
+	ended(it);
 }
 
 static int
