@@ -1,5 +1,6 @@
 /* Whom alerts are told: targets are sealed here, and shown nowhere. */
 #include "cli/alert.h"
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/endpoint.h"
 #include "cli/sql.h"
@@ -8,7 +9,6 @@
 #include "supabase/client/vault.h"
 
 #include <string.h>
-#include <unistd.h>
 
 enum { TEST_MS = 30000, TEST_LOOK_MS = 200 };
 
@@ -41,15 +41,13 @@ target_read(struct session *s, const char *kind, struct json **target,
 	struct signature_scheme scheme =
 	    signature_scheme_of(SIGNATURE_STANDARD);
 	struct signature_secret parsed;
-	const char *file = cli_opt(s->cli, "file");
 	struct str text, secret;
 	struct error why;
 	int fresh;
 
 	*made = NULL;
-	if (file == NULL && isatty(STDIN_FILENO))
-		session_note(s, "Type the target, then Ctrl-D twice.");
-	if (cli_read(s->cli, file != NULL ? file : "-", &text, err) < 0 ||
+	if (ask_secret(s->cli, cli_opt(s->cli, "file"), "Target", &text, err) <
+		0 ||
 	    target_parse(s->cli, kind, text, target, err) < 0)
 		return -1;
 	if (strcmp(kind, "webhook") != 0)

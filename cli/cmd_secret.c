@@ -1,12 +1,12 @@
 /* Secrets of steps: sealed here, under the workers' key; what is printed is
  * never a value. */
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "cli/sql.h"
 #include "supabase/client/vault.h"
 
 #include <string.h>
-#include <unistd.h>
 
 enum { VALUE_MOST = 65536, VALUE_LEAST = 8 /* what is masked */ };
 
@@ -37,16 +37,8 @@ place_of(
 static int
 value_read(struct session *s, struct str *out, struct error *err)
 {
-	const char *file = cli_opt(s->cli, "file");
-
-	if (file == NULL && isatty(STDIN_FILENO))
-		session_note(s, "Type the value, then Ctrl-D twice.");
-	if (cli_read(s->cli, file != NULL ? file : "-", out, err) < 0)
+	if (ask_secret(s->cli, cli_opt(s->cli, "file"), "Value", out, err) < 0)
 		return -1;
-	if (out->n > 0 && out->s[out->n - 1] == '\n')
-		out->n--;
-	if (out->n > 0 && out->s[out->n - 1] == '\r')
-		out->n--;
 	if (out->n == 0 || out->n > VALUE_MOST)
 		return usage(err, "a value has from 1 to %d bytes, this %zu",
 		    VALUE_MOST, out->n);

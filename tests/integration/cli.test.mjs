@@ -375,6 +375,36 @@ test('queue stats: counts without reading deep tables whole', async () => {
   assert.match(ok(['queue', 'stats']), new RegExp(`^${slug} +${n} +1000 +0$`, 'm'));
 });
 
+// What somebody types at a prompt, and what the terminal showed of it.
+async function typed(args, keys) {
+  const child = spawn('python3', [path.join(root, 'tests', 'monitor', 'terminal.py'), '80', '24', binary, ...args], { env });
+  let shown = '', err = '';
+  child.stderr.on('data', (d) => { err += d; });
+  const closed = new Promise((resolve) => child.on('close', resolve));
+  for await (const d of child.stdout.setEncoding('utf8')) {
+    if (!shown.includes('): ') && (shown + d).includes('): ')) child.stdin.write(`type ${keys}\n`);
+    shown += d;
+  }
+  await closed;
+  return { shown, ...JSON.parse(err.trim().split('\n').at(-1)) };
+}
+
+test('a secret that is typed is shown nowhere, and can be corrected', async () => {
+  const set = await typed(['secret', 'set', 'TYPED'], 'wrong\\x15typed-\\u00e9\\x7fsecret\\r');
+  assert.deepEqual([set.status, set.restored], [0, true], set.shown);
+  assert.match(set.shown, /Value \(it is not shown\): \r\n/);
+  assert.doesNotMatch(set.shown, /wrong|typed-/);
+  ok(['secret', 'set', 'PIPED'], { input: 'typed-secret\n' });
+  const { rows } = await db.query(`select length(v.sealed) as n from meshhook_engine.secret_values v
+    join meshhook.secrets s on s.id = v.secret_id where s.name in ('TYPED', 'PIPED') and s.project_id =
+      (select id from meshhook.projects where slug = $1)`, [slug]);
+  assert.equal(new Set(rows.map((r) => r.n)).size, 1, 'both have the same length');
+  assert.equal(rows.length, 2);
+  const left = await typed(['secret', 'set', 'LEFT'], 'half a sec\\x03');
+  assert.deepEqual([left.status, left.restored], [-2, true], left.shown);
+  assert.doesNotMatch(ok(['secret', 'list']), /LEFT/);
+});
+
 test('a name that is mistyped is said, not passed over', () => {
   fails(1, ['run', 'list', '--workflow', 'flwo'], /no workflow "flwo" in/);
   const early = mh(['alert', 'silence', 'backlgo', '--for', '1s']);
