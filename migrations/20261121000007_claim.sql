@@ -122,23 +122,33 @@ comment on function meshhook_engine.claim_backlog is
 
 -- What a message's step reads: the input, outputs by step, and rows of steps. Rows are asked for by
 -- `any`, and events one by one (offset 0): a join may read all steps of the run, whatever it has.
+-- Once for each message that is claimed: so only what it asks for is begun, by plans that are kept.
 create function meshhook_engine.slice(p_run uuid, p_message jsonb)
-returns jsonb language sql stable set search_path = ''
+returns jsonb language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
-  select jsonb_build_object(
-    'input', case when p_message -> 'i' = 'true' then (select e.payload -> 'input'
-        from meshhook.run_events e where e.run_id = p_run and e.seq = 1) end,
-    'outputs', case when p_message ? 'o' then (select jsonb_object_agg(s.step, e.output)
-        from meshhook.steps s cross join lateral (select e.payload -> 'output' as output
-          from meshhook.run_events e where e.run_id = p_run and e.seq = s.seq offset 0) e
-       where s.run_id = p_run
-         and s.step = any (array(select jsonb_array_elements_text(p_message -> 'o')))) end,
-    'rows', (select jsonb_agg(jsonb_build_array(s.step, s.status, s.attempt, s.waits, s.live, s.seq))
-        from meshhook.steps s
-       where s.run_id = p_run
-         and s.step = any (array(select jsonb_array_elements_text(p_message -> 'j'))
-           || case when p_message ->> 'k' <> 'step' then p_message ->> 'n' end)))
-$$;
+declare
+  v_input jsonb; v_outputs jsonb; v_rows jsonb;
+begin
+  if p_message -> 'i' = 'true' then
+    select e.payload -> 'input' into v_input
+      from meshhook.run_events e where e.run_id = p_run and e.seq = 1;
+  end if;
+  if p_message ? 'o' then
+    select jsonb_object_agg(s.step, e.output) into v_outputs
+      from meshhook.steps s cross join lateral (select e.payload -> 'output' as output
+        from meshhook.run_events e where e.run_id = p_run and e.seq = s.seq offset 0) e
+     where s.run_id = p_run
+       and s.step = any (array(select jsonb_array_elements_text(p_message -> 'o')));
+  end if;
+  if p_message ? 'j' or p_message ->> 'k' <> 'step' then
+    select jsonb_agg(jsonb_build_array(s.step, s.status, s.attempt, s.waits, s.live, s.seq)) into v_rows
+      from meshhook.steps s
+     where s.run_id = p_run
+       and s.step = any (array(select jsonb_array_elements_text(p_message -> 'j'))
+         || case when p_message ->> 'k' <> 'step' then p_message ->> 'n' end);
+  end if;
+  return jsonb_build_object('input', v_input, 'outputs', v_outputs, 'rows', v_rows);
+end $$;
 comment on function meshhook_engine.slice is
   'What the step of this message needs to be decided: {input, outputs: {step: output}, rows: [[step, status, attempt, waits, live, seq]]}, each null when the message doesn''t ask for it (docs/decisions/0001).';
 
