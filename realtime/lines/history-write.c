@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { PAGE_BYTES = 4 << 20 };
+
 static void
 line_json(struct buf *b, struct rows *rows, int row)
 {
@@ -57,15 +59,16 @@ line_csv(struct buf *b, struct rows *rows, int row)
 	buf_adds(b, "\r\n");
 }
 
-/* Where the next page begins; "" when this was the last. */
+/* Where the page behind these n lines begins; "" when this was the last. */
 static void
-cursor_write(struct buf *b, const struct history_query *q, struct rows *rows)
+cursor_write(
+    struct buf *b, const struct history_query *q, struct rows *rows, int n)
 {
-	int last = rows->n - 1;
+	int last = n - 1;
 	struct uuid channel;
 	char text[UUID_TEXT];
 
-	if (rows->n < q->limit)
+	if (n == rows->n && n < q->limit)
 		return;
 	rows_uuid(rows, last, "channel_id", &channel);
 	buf_addf(b, "%lld.%s.%lld", (long long)rows_time(rows, last, "ts"),
@@ -97,26 +100,13 @@ link_write(struct buf *b, struct str query, const char *cursor)
 	buf_addf(b, "cursor=%s>; rel=\"next\"\r\n", cursor);
 }
 
-const char *
-history_write(struct buf *body, struct buf *headers,
-    const struct history_query *q, struct rows *rows)
+/* How many lines there was room for: a page that is not read is kept whole. */
+static int
+lines_write(struct buf *body, const struct history_query *q, struct rows *rows)
 {
-	static const char *const types[] = { "application/json",
-		"application/x-ndjson",
-		"text/csv; charset=utf-8; header=present" };
-	struct buf cursor;
+	int row = 0;
 
-	buf_init(&cursor);
-	cursor_write(&cursor, q, rows);
-	buf_adds(headers, "Cache-Control: no-store\r\n");
-	if (cursor.len > 0)
-		link_write(headers, q->query, cursor.bytes);
-	buf_adds(body,
-	    q->format == HISTORY_CSV
-		? "channel,seq,ts,level,message,attrs,source,client_ts\r\n"
-		: q->format == HISTORY_JSON ? "{\"lines\":["
-					    : "");
-	for (int row = 0; row < rows->n; row++) {
+	for (; row < rows->n && (row == 0 || body->len < PAGE_BYTES); row++) {
 		if (q->format == HISTORY_JSON && row > 0)
 			buf_addc(body, ',');
 		if (q->format == HISTORY_CSV)
@@ -126,6 +116,30 @@ history_write(struct buf *body, struct buf *headers,
 		if (q->format == HISTORY_NDJSON)
 			buf_addc(body, '\n');
 	}
+	return row;
+}
+
+const char *
+history_write(struct buf *body, struct buf *headers,
+    const struct history_query *q, struct rows *rows)
+{
+	static const char *const types[] = { "application/json",
+		"application/x-ndjson",
+		"text/csv; charset=utf-8; header=present" };
+	struct buf cursor;
+	int n;
+
+	buf_adds(body,
+	    q->format == HISTORY_CSV
+		? "channel,seq,ts,level,message,attrs,source,client_ts\r\n"
+		: q->format == HISTORY_JSON ? "{\"lines\":["
+					    : "");
+	n = lines_write(body, q, rows);
+	buf_init(&cursor);
+	cursor_write(&cursor, q, rows, n);
+	buf_adds(headers, "Cache-Control: no-store\r\n");
+	if (cursor.len > 0)
+		link_write(headers, q->query, cursor.bytes);
 	if (q->format == HISTORY_JSON && cursor.len > 0)
 		buf_addf(body, "],\"next\":\"%s\"}", cursor.bytes);
 	else if (q->format == HISTORY_JSON)

@@ -465,6 +465,23 @@ test("what waits is counted by the memory that it takes", async () => {
   assert.ok(answered.some((r) => r.status === 200), "none was taken");
 });
 
+test("a page of long lines ends early, and the next goes on behind it", async () => {
+  for (let i = 0; i < 10; i++)
+    assert.equal((await g.publish({ workflow_id: "long", logData: Array.from({ length: 15 }, (_, j) => `${i * 15 + j} ${"x".repeat(60000)}`) })).status, 200);
+  const got = [];
+  let next = "", pages = 0;
+  for (; next !== null; pages++) {
+    const r = await g.call(`/api/logs?channels=logs:etl:${alpha}:long&limit=1000${next && `&cursor=${next}`}`, { token: user("ann") });
+    assert.equal(r.status, 200);
+    assert.ok(r.text.length < 5 << 20, `${r.text.length} bytes`);
+    assert.equal(r.headers.get("link") !== null, r.json.next !== null);
+    got.push(...r.json.lines.map((l) => parseInt(l.message)));
+    next = r.json.next;
+  }
+  assert.deepEqual(got, [...Array(150).keys()]);
+  assert.equal(pages, 3);
+});
+
 test("slow readers are given up, and hold writers up for a second at most", async () => {
   const c = await pool.connect();
   await c.query("begin; lock table meshhook.members in access exclusive mode");
