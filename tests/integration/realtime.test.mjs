@@ -74,9 +74,10 @@ function jwt(claims, secret = process.env.SUPABASE_JWT_SECRET) {
   return `${body}.${crypto.createHmac("sha256", secret).update(body).digest("base64url")}`;
 }
 const now = () => Math.floor(Date.now() / 1000);
+const lasting = (seconds) => Math.ceil(Date.now() / 1000) + seconds; // no less
 const userToken = (sub, ttl = 3600, more = {}) =>
   jwt({ sub, role: "authenticated", aud: "authenticated", exp: now() + ttl, ...more });
-const anonKey = (ttl = 3600) => jwt({ role: "anon", exp: now() + ttl });
+const anonKey = (ttl = 3600) => jwt({ role: "anon", exp: ttl > 0 ? lasting(ttl) : now() + ttl });
 const serviceKey = () => jwt({ role: "service_role", exp: now() + 3600 });
 
 // The gateway -------------------------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ class Gateway {
     return g;
   }
   async line(event) {
-    for (let i = 0; i < 500; i++) {
+    for (let i = 0; i < 3000; i++) {
       const line = this.log.split("\n").find((l) => l.includes(`"${event}"`));
       if (line) return JSON.parse(line);
       await sleep(20);
@@ -192,7 +193,7 @@ class Conn {
       this.wake?.();
     });
   }
-  async next(ms = 4000) {
+  async next(ms = 30000) {
     const until = Date.now() + ms;
     while (this.frames.length === 0 && Date.now() < until) {
       await Promise.race([new Promise((resolve) => (this.wake = resolve)), sleep(until - Date.now())]);
@@ -226,7 +227,7 @@ function filled(step, tokens, start) {
   return JSON.parse(JSON.stringify(step), (key, v) => (typeof v === "string" ? one(v) : v));
 }
 function madeToken(sub, role, ttl, kind, n) {
-  const claims = { exp: now() + Number(ttl), session_id: n };
+  const claims = { exp: ttl > 0 ? lasting(Number(ttl)) : now() + Number(ttl), session_id: n };
   if (users[sub]) claims.sub = users[sub];
   if (role !== "none") claims.role = role;
   return jwt(claims, kind === "forged" ? "another secret of thirty-two bytes" : undefined);
@@ -325,16 +326,24 @@ test("tokens that are renewed, run out, or don't hold", async () => {
   await replay("access-token");
 });
 test("leaving, and what is answered to presence", () => replay("leave-and-presence"));
+// Sent n times, and heard of: what is not yet passed on would come to who joins now.
+async function sent(n, payload) {
+  const c = await joined("before", `run:${run}`, { isPrivate: true, token: userToken(users.a) });
+  for (let i = 0; i < n; i++) await db.query("select realtime.send($1::jsonb, 'log', $2, true)", [payload(i), `run:${run}`]);
+  for (let i = 0; i < n; i++) assert.equal((await c.next()).event, "broadcast");
+  c.ws.terminate();
+}
+
 test("version 2.0.0, its binary forms, replay", async () => {
   const start = Date.now() - 1;
   await member("a");
-  await db.query(`select realtime.send('{"after":"removal"}', 'log', 'run:${run}', true)`);
+  await sent(1, () => '{"after":"removal"}');
   await replay("version-2", start);
 });
 test("replay", async () => {
   const start = Date.now() - 1;
   await member("a");
-  for (let i = 0; i < 30; i++) await db.query(`select realtime.send('{"i":${i}}', 'log', 'run:${run}', true)`);
+  await sent(30, (i) => `{"i":${i}}`);
   await replay("replay", start);
 });
 test("a join that is refused", async () => {
@@ -441,7 +450,7 @@ test("the limits of a hosted project: channels, users, joins, events", async () 
   assert.deepEqual([r.status, r.body], [429, '{"error":"Too many connected users"}']);
   await g.fault({ users: 200, joins: 1 });
   for (let i = 0; i < 100; i++) c.say(join("ch1", { ref: `j${i}` }));
-  for (const end = Date.now() + 8000; Date.now() < end; await sleep(100)) {
+  for (const end = Date.now() + 60000; Date.now() < end; await sleep(100)) {
     if ((await upgrade(`?apikey=${anonKey()}`, { port })).status === 429) break;
   }
   const limited = await upgrade(`?apikey=${anonKey()}`, { port });
@@ -455,14 +464,14 @@ test("the limits of a hosted project: channels, users, joins, events", async () 
   const a = await joined("a", "room", { port });
   const b = await joined("b", "room", { port });
   const thrown = (c) => c.frames.find((f) => f.event === "system");
-  for (const end = Date.now() + 12000; Date.now() < end && !thrown(a); await sleep(5)) b.say(shout("room", "flood"));
+  for (const end = Date.now() + 60000; Date.now() < end && !thrown(a); await sleep(5)) b.say(shout("room", "flood"));
   assert.deepEqual(thrown(a)?.payload, {
     channel: "room",
     extension: "system",
     message: "Too many messages per second",
     status: "error",
   });
-  assert.equal(a.frames.at(-1).event, "phx_close");
+  await until(() => a.frames.at(-1).event === "phx_close");
   b.say({ topic: "phoenix", event: "heartbeat", payload: {}, ref: "hb" });
   assert.equal((await b.next()).ref, "hb");
   assert.equal(await g.stop(), 0);
@@ -477,14 +486,18 @@ test("the counter counts a message once, and once for each who gets it", async (
   // nine events a message: two messages a second are below, ten above
   const thrown = () => all[8].frames.some((f) => f.event === "system");
   const speak = async (ms, each) => {
-    for (const end = Date.now() + ms; Date.now() < end && !thrown(); await sleep(each)) all[0].say(shout("room", "x"));
+    let said = 0;
+    const from = Date.now();
+    for (; Date.now() < from + ms && !thrown(); await sleep(each), said++) all[0].say(shout("room", "x"));
+    return (1000 * said) / (Date.now() - from);
   };
-  await speak(6000, 500);
+  const rate = await speak(6000, 500);
   assert.ok(!thrown());
   const calm = await g.state();
   assert.deepEqual([calm.sockets, calm.channels, calm.thrown_out], [9, 9, 0]);
-  assert.ok(calm.events_per_s > 12 && calm.events_per_s < 21, `${calm.events_per_s}`); // nine a message: the speaker hears nothing
-  await speak(15000, 100);
+  // nine a message: the speaker hears nothing
+  assert.ok(calm.events_per_s > 6 * rate && calm.events_per_s < 10.5 * rate, `${calm.events_per_s}, ${rate} messages a second`);
+  await speak(60000, 50);
   assert.ok(thrown());
   assert.equal((await g.state()).thrown_out, 8);
   assert.equal(await g.stop(), 0);
@@ -504,11 +517,11 @@ test("faults on demand: dropped, mute, crashed, disconnected, killed", async () 
   assert.equal((await a.next()).payload.event, "heard");
   await g.fault({ drop: 1, topic: "room" });
   b.say(shout("room", "lost"));
-  await g.fault({ mute_ms: 400 });
+  await g.fault({ mute_ms: 2000 });
   b.say(shout("room", "lost"));
   a.say({ topic: "phoenix", event: "heartbeat", payload: {}, ref: "hb" });
   assert.equal((await a.next()).ref, "hb"); // as with its database away: it lives, and nothing comes
-  await sleep(500);
+  await sleep(2100);
   b.say(shout("room", "heard again"));
   assert.equal((await a.next()).payload.event, "heard again");
   await g.fault({ crash: "room" });
@@ -558,7 +571,7 @@ test("it comes back by itself when its database connections were cut", async () 
   assert.equal(own.length, 2);
   for (const pid of own) await db.query("select pg_terminate_backend($1)", [pid]);
   let f;
-  for (let i = 0; i < 100 && !f; i++) {
+  for (let i = 0; i < 600 && !f; i++) {
     await db.query(`select realtime.send('{"i":${i}}', 'tick', 'run:${run}', true)`);
     f = await c.next(100);
   }
@@ -668,14 +681,14 @@ function client(vsn, port, token) {
 }
 const status = (channel, wanted) =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ${wanted}`)), 10000);
+    const timer = setTimeout(() => reject(new Error(`no ${wanted}`)), 60000);
     channel.subscribe((s, error) => {
       if (s !== wanted) return;
       clearTimeout(timer);
       resolve(error);
     });
   });
-async function until(fact, ms = 10000) {
+async function until(fact, ms = 60000) {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) if (fact()) return;
   assert.fail(`not within ${ms} ms: ${fact}`);
 }
@@ -748,7 +761,7 @@ for (const vsn of ["1.0.0", "2.0.0"]) {
     await g.stop("SIGKILL");
     await until(() => channel.state !== "joined");
     g = await Gateway.start({}, port);
-    await until(() => channel.state === "joined", 20000);
+    await until(() => channel.state === "joined");
     await db.query(`select realtime.send('{"i":1}', 'log', 'run:${run}', true)`);
     await until(() => heard.length === 1);
     await c.removeAllChannels();

@@ -119,7 +119,7 @@ const run = async (...nodes) => {
     edges: nodes.map((node, i) => ({ from: i ? nodes[i - 1].id : "go", to: node.id })) }));
   ok(["workflow", "publish", file]);
   const id = JSON.parse(ok(["run", "start", name, "-o", "json"])).run_id;
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < 2400; i++) {
     const [r] = await sql("select status, error from meshhook.runs where id = $1", id);
     if (r.status !== "running") return { id, ...r, events: await sql("select type, payload from meshhook.run_events where run_id = $1 order by seq", id),
       lines: await sql("select message, attrs from meshhook.logs where channel_id = $1 order by seq", id) };
@@ -265,7 +265,7 @@ test("what is rotated is sent at once, what it was is still masked; what is dele
   ok(["secret", "delete", "OLD"]);
   const name = `f${n}`;
   const id = JSON.parse(ok(["run", "start", name, "-o", "json"])).run_id;
-  for (let i = 0; i < 100 && (await sql("select status from meshhook.runs where id = $1", id))[0].status === "running"; i++) await sleep(50);
+  for (let i = 0; i < 2400 && (await sql("select status from meshhook.runs where id = $1", id))[0].status === "running"; i++) await sleep(50);
   const [gone] = await sql("select status, error from meshhook.runs where id = $1", id);
   assert.equal(gone.error.message, "there is no secret OLD in this project");
   echoed = [values.KEY, values.TOKEN, values.NUMBER];
@@ -341,7 +341,7 @@ test("declared places and personal data are taken out of what is recorded", asyn
   assert.equal(line.attrs.masked, 2);
 });
 
-test("whichever statement can not be sent, a secret is sent and masked, its use recorded once", { timeout: 120000 }, async () => {
+test("whichever statement can not be sent, a secret is sent and masked, its use recorded once", { timeout: 600000 }, async () => {
   worker.kill("SIGTERM"); // the workers of this test take its runs
   await new Promise((resolve) => worker.on("close", resolve));
   const name = "faults";

@@ -12,7 +12,7 @@ export const pool = new pg.Pool({ connectionString: process.env.SUPABASE_DB_URL,
 export const sql = async (text, ...values) => (await pool.query(text, values)).rows;
 
 // Polls for a fact: up to `ms`, then says what was missing.
-export const until = async (what, fact, ms = 10000) => {
+export const until = async (what, fact, ms = 60000) => {
   for (const end = Date.now() + ms; ; await sleep(10)) {
     const value = await fact();
     if (value) return value;
@@ -51,7 +51,7 @@ export const start = async (more = {}, program = binary) => {
     if (child.exitCode !== null) assert.fail(g.text);
     g.port = event("gateway.listening")?.port;
     return event("gateway.ready");
-  }, 20000);
+  });
   g.url = `http://127.0.0.1:${g.port}`;
   g.stop = async (signal = "SIGTERM") => {
     child.kill(signal);

@@ -249,7 +249,7 @@ def streams(g, owner, outsider, service):
     names = ','.join(f'logs:etl:{SLUG}:r{i}' for i in range(51))
     ask(g, 'get', f'/api/logs/stream?channels={names}', 400, owner)
     ask(g, 'get', f'/api/logs?channels={names}', 400, owner)
-    for _ in range(200): # until it hears the other gateways
+    for _ in range(1200): # until it hears the other gateways
         if g.send('post', f'/api/logs/stream/{uuid.uuid4()}/token',
                   {'Authorization': f'Bearer {owner}'})[0] == 202:
             break
