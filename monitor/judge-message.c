@@ -80,7 +80,7 @@ alert_group_key(struct arena *a, const struct alert_channel *c,
 {
 	struct json *key = json_object(a);
 
-	for (uint32_t i = 0; i < c->group_by->n; i++) {
+	for (uint32_t i = 0; c->group_by != NULL && i < c->group_by->n; i++) {
 		struct str name = json_str(c->group_by->items[i]);
 
 		json_set_str(

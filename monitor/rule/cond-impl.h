@@ -50,9 +50,9 @@ struct cond {
 	enum cond_op op;
 	double number;
 	struct str metric;
-	int64_t range_ms;                    /* 0: none */
-	struct match matches[SERIES_LABELS]; /* of a metric */
-	struct str by[SERIES_LABELS];        /* of an aggregate */
+	int64_t range_ms;      /* 0: none */
+	struct match *matches; /* of a metric; SERIES_LABELS at most */
+	struct str *by;        /* of an aggregate; as many */
 	uint32_t n_matches, n_by;
 	int has_by;
 	struct cond *left, *right;

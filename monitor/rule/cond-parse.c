@@ -237,25 +237,28 @@ static int
 parse_matches(struct parser *p, struct cond *c)
 {
 	do {
-		struct match *m = &c->matches[c->n_matches];
+		struct match m = { 0 };
 
 		if (c->n_matches == SERIES_LABELS) {
 			wrong(p, p->at, "more labels than a series can have");
 			return -1;
 		}
-		m->label.name = word(p);
-		if (m->label.name.n == 0) {
+		m.label.name = arena_str(p->arena, word(p));
+		if (m.label.name.n == 0) {
 			expected(p, "a label");
 			return -1;
 		}
-		m->not_equal = take(p, '!');
+		m.not_equal = take(p, '!');
 		if (!take(p, '=')) {
 			expected(p, "= or !=");
 			return -1;
 		}
-		if (parse_quoted(p, &m->label.value) < 0)
+		if (parse_quoted(p, &m.label.value) < 0)
 			return -1;
-		c->n_matches++;
+		m.label.value = arena_str(p->arena, m.label.value);
+		c->matches =
+		    arena_more(p->arena, c->matches, c->n_matches, sizeof(m));
+		c->matches[c->n_matches++] = m;
 	} while (take(p, ','));
 	if (take(p, '}'))
 		return 0;
@@ -336,6 +339,7 @@ parse_by(struct parser *p, struct cond *c)
 			wrong(p, p->at, "more labels than a series can have");
 			return -1;
 		}
+		c->by = arena_more(p->arena, c->by, c->n_by, sizeof(*c->by));
 		c->by[c->n_by] = arena_str(p->arena, word(p));
 		if (c->by[c->n_by++].n == 0) {
 			expected(p, "a label");
