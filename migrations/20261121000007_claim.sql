@@ -155,7 +155,8 @@ comment on function meshhook_engine.slice is
 -- Take up to p_qty messages, leased for p_lease_ms, with all that is needed to decide.
 -- The first row is a header: msg_id null; vt = the database's now; started_at = when the next timer
 -- is due; version_id and floor = p_after and p_floor of the next call; read_ct = microseconds that
--- reading the queue took; last_seq = 1 when more may be ready than was taken. ready_at: since when a message could have been taken: it was sent (to the
+-- reading the queue took; last_seq = 1 when more may be ready than was taken, + 2 when there is a
+-- backlog, for which any commit may make room. ready_at: since when a message could have been taken: it was sent (to the
 -- queue or the backlog), its timer was due, or its last lease ran out. A message whose run is over or
 -- gone comes with version_id null: commit it as an item without events, and it is deleted.
 --
@@ -246,7 +247,8 @@ begin
   if v_came <> '{}' then -- at once, in the order of the projects
     perform meshhook_engine.admission_add(v_came, p_slot, array_fill(1, array[cardinality(v_came)]));
   end if;
-  return query select null::bigint, v_now, v_took, null::jsonb, v_more, v_after, v_next, null::text,
+  return query select null::bigint, v_now, v_took, null::jsonb,
+    v_more + 2 * v_waiting::int, v_after, v_next, null::text,
     null::jsonb, v_last - interval '100 milliseconds', null::timestamptz;
   return query
     select m.id, v_vt, coalesce(m.reads, 1), m.message, r.last_seq, r.version_id, r.created_at,
@@ -259,7 +261,7 @@ begin
       left join meshhook.runs r on r.id = (m.message ->> 'r')::uuid and r.status = 'running';
 end $$;
 comment on function meshhook_engine.claim is
-  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice, and since when it was ready. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took, last_seq = 1 when more may be ready.';
+  'Leases up to p_qty messages for p_lease_ms (ready ones, due timers, then the backlog round-robin) and returns each with its run''s last_seq, version and slice, and since when it was ready. The first row is a header: vt = the database''s now, started_at = next timer due, version_id and floor = p_after and p_floor of the next call, read_ct = microseconds that reading the queue took, last_seq = 1 when more may be ready, + 2 when there is a backlog.';
 
 -- Keep leases for p_lease_ms more, where the message still has the vt that was given.
 create function meshhook_engine.extend(p_id bigint[], p_vt timestamptz[], p_lease_ms int)

@@ -75,6 +75,18 @@ test('what is in a full window does not wait for the next look', { timeout: 6000
   } finally { await w.close(); }
 });
 
+test('a window of few is filled again as soon as there is room', { timeout: 60000 }, async () => {
+  const w = await World.open('few');
+  try {
+    w.publish(flow('single', log('a')));
+    await w.db.query('update meshhook.projects set window_size = 5 where slug = $1', [w.slug]);
+    await w.db.query('select count(meshhook.start_run($1, $2)) from generate_series(1, 60)', [w.slug, 'single']);
+    const c = w.worker({ MESHHOOK_WORKER_POLL: '1m', MESHHOOK_WORKER_POLL_FAST: '1m', MESHHOOK_WORKER_LEASE: '30s' });
+    await ended(w);
+    await stopped(c);
+  } finally { await w.close(); }
+});
+
 test('large outputs go into commits that the database takes', { timeout: 60000 }, async () => {
   const w = await World.open('large');
   try {

@@ -352,7 +352,7 @@ committed(void *arg, struct rows *rows, const struct error *err)
 		commit_again(c, err);
 	commit_free(c);
 	commits_turn(w);
-	poll_again(w);
+	poll_room(w);
 	worker_check_over(w);
 }
 

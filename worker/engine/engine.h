@@ -143,6 +143,8 @@ struct poller {
 	int64_t next_due_us; /* the next timer's; 0: none */
 	int64_t clock_ms;    /* the database's clock minus ours */
 	int empty;           /* the last claim found nothing */
+	int more;            /* it left some that may be ready */
+	int backlog;         /* there was one, at the last claim */
 	int moved; /* a commit was sent since it was: it can't know of that */
 };
 
@@ -191,6 +193,7 @@ void poll_init(struct worker *w);
 void poll_deinit(struct worker *w);
 void poll_wake(struct worker *w);  /* something may be there: claim if we can */
 void poll_again(struct worker *w); /* a lost claim, room, or another turn */
+void poll_room(struct worker *w);  /* a commit was answered */
 /* A timer was set that is due then. */
 void poll_due(struct worker *w, int64_t due_ms);
 /* There are messages in the queue that aren't ours: take them away. */

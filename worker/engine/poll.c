@@ -15,6 +15,7 @@
  * as that is cheap: again after 50 times what it last took.
  */
 enum { FRONT_FACTOR = 50, FAILED_MS = 250 };
+enum { MORE_READY = 1, MORE_BEHIND = 2 }; /* what a claim left */
 
 int64_t
 poll_now_ms(const struct worker *w)
@@ -55,12 +56,15 @@ static void
 header_read(struct poller *p, struct rows *rows)
 {
 	int64_t took = rows_int(rows, 0, "read_ct"), due_us;
+	int64_t left = rows_int(rows, 0, "last_seq");
 
 	p->clock_ms = rows_time_ms(rows, 0, "vt") - time_mono_ms();
 	due_us = rows_time(rows, 0, "started_at"); /* 0: null */
 	if (!p->moved || p->next_due_us == 0 ||
 	    (due_us != 0 && due_us < p->next_due_us))
 		p->next_due_us = due_us;
+	p->more = (left & MORE_READY) != 0;
+	p->backlog = (left & MORE_BEHIND) != 0;
 	p->has_after = rows_uuid(rows, 0, "version_id", &p->after) == 0;
 	p->has_floor = !rows_null(rows, 0, "floor");
 	p->floor = rows_time(rows, 0, "floor");
@@ -118,7 +122,7 @@ claimed(void *arg, struct rows *rows, const struct error *err)
 	}
 	/* the next claim is on its way while this one is looked at */
 	suspect = n > 0 && rows_int(rows, 1, "read_ct") >= SUSPECT_READS;
-	if (suspect || n >= p->asked || rows_int(rows, 0, "last_seq") > 0)
+	if (suspect || n >= p->asked || p->more)
 		p->want = 1;
 	p->landing = n;
 	if (!suspect)
@@ -164,6 +168,14 @@ poll_again(struct worker *w)
 		return;
 	p->want = p->moved = 0;
 	p->claiming = 1;
+}
+
+/* What left the queue may have made room in it. */
+void
+poll_room(struct worker *w)
+{
+	w->poller.want |= w->poller.backlog;
+	poll_again(w);
 }
 
 void
