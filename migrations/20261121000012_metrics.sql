@@ -352,7 +352,8 @@ begin
            lateral (values ('dead_tuples', s.dead), ('table_bytes', s.bytes)) x(metric, value)
     union all
     select 'database_bytes', null, null, pg_catalog.pg_database_size(current_database())::float8
-     where extract(second from p_now) < 10 -- it asks the file system about every file
+     where not exists (select from meshhook.queue_metrics m -- it asks the file system about every file
+                        where m.project_id is null and m.at >= date_trunc('minute', p_now))
     union all
     select 'wal_bytes_total', null, null, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8
     union all

@@ -136,7 +136,7 @@ language sql stable security definer set search_path = '' as $$
     select m.metric, p.slug, m.label_value, m.value
       from measured m join meshhook.projects p on p.id = m.project_id where p_by_project
     union all
-    -- measured in the first seconds of a minute
+    -- measured by the first tick of a minute
     select 'database_bytes', null, null, b.value
       from newest n, lateral (
         select (m.data ->> 'database_bytes')::float8 as value from meshhook.queue_metrics m
