@@ -122,6 +122,7 @@ begin
   delete from meshhook_engine.log_ids where channel_id in (
     select id from meshhook.runs where project_id = p_project
     union all select id from meshhook.channels where project_id = p_project);
+  delete from meshhook_engine.lasting_runs where project_id = p_project;
   delete from meshhook.runs where project_id = p_project;
   delete from meshhook.channels where project_id = p_project;
   delete from meshhook_engine.watched where project_id = p_project;

@@ -134,7 +134,10 @@ begin
   perform meshhook_engine.check_fence(p_fence);
   select coalesce(max(m.at) + interval '1 minute', v_to - interval '1 hour') into v_from
     from meshhook.queue_metrics_minute m where m.project_id is null and m.at > v_to - interval '1 day';
-  v_to := least(v_to, v_from + interval '1 hour'); -- a long pause is made up for step by step
+  -- a long pause is made up for step by step, from where there is something
+  v_from := greatest(v_from, (select date_trunc('minute', min(m.at)) from meshhook.queue_metrics m
+    where m.at >= v_from and m.at < v_to and m.project_id is null));
+  v_to := least(v_to, v_from + interval '5 minutes');
   insert into meshhook.queue_metrics_minute (at, project_id, data)
   select x.minute, x.project_id, jsonb_object_agg(x.metric, x.value)
     from (select p.minute, p.project_id, p.metric,
@@ -156,7 +159,7 @@ begin
   return v_rows;
 end $$;
 comment on function meshhook_engine.roll_up_metrics(bigint) is
-  'Make minutes of the ticks that are over: the mean of levels, the last of counts, the highest of percentiles. At most an hour at a time; the number of rows.';
+  'Make minutes of the ticks that are over: the mean of levels, the last of counts, the highest of percentiles. At most five at a time; the number of rows.';
 
 -- A tick -------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ create table meshhook_engine.retention (
   one boolean primary key default true check (one),
   months int check (months between 1 and 1200),
   archive boolean not null default true,
+  settled uuid,
+  checked uuid,
   ended_before uuid,
   forget_before uuid,
   forgotten_blocks bigint not null default 0
@@ -19,6 +21,8 @@ insert into meshhook_engine.retention default values;
 comment on table meshhook_engine.retention is 'One row: for how long the record is kept. meshhook retention changes it.';
 comment on column meshhook_engine.retention.months is 'So many whole months are kept beside this one; null: all.';
 comment on column meshhook_engine.retention.archive is 'A month is dropped only when it is archived.';
+comment on column meshhook_engine.retention.settled is 'The last run that was gone through: of those up to it, lasting_runs has all that go on.';
+comment on column meshhook_engine.retention.checked is 'The last of lasting_runs that was looked at again; null: begin at the front.';
 comment on column meshhook_engine.retention.ended_before is 'Every run below this id has ended.';
 comment on column meshhook_engine.retention.forget_before is 'Rows of runs below this id are on their way out: their month was dropped.';
 comment on column meshhook_engine.retention.forgotten_blocks is 'So many blocks of deliveries were gone through for that.';
@@ -84,24 +88,60 @@ end $$;
 comment on function meshhook_engine.expired_months() is
   'Months (UTC) with partitions that are over their time, the oldest first; none while everything is kept.';
 
--- What has ended has ended for good, and no id of a past day is made again (but in a transaction that
--- was open for a day): so it is looked through once, and then from the first run that goes on.
-create function meshhook_engine.settle_runs(p_limit int) returns void
-language plpgsql security definer set search_path = '' as $$
+-- What has ended has ended for good, so each run is gone through once, in the order of their ids, and
+-- those that went on then are looked at again.
+create table meshhook_engine.lasting_runs (
+  run_id uuid primary key,
+  project_id uuid not null
+) with (autovacuum_vacuum_scale_factor = 0.02);
+create index lasting_runs_project on meshhook_engine.lasting_runs (project_id);
+comment on table meshhook_engine.lasting_runs is 'Of the runs that were gone through (retention.settled), those that went on; they may have ended since.';
+
+-- A run's id is made in its transaction: below the beginning of the oldest one that writes, none
+-- will be seen that isn't now. This is asked before the statement that looks.
+create function meshhook_engine.settled_edge() returns uuid
+language sql volatile set search_path = '' as $$
+  select meshhook_engine.uuid7_floor(case when pg_has_role('pg_read_all_stats', 'usage')
+      and not exists (select from pg_catalog.pg_prepared_xacts)
+    then least(clock_timestamp(), (select min(a.xact_start) from pg_catalog.pg_stat_activity a
+           where a.backend_xid is not null and a.pid <> pg_backend_pid())) - interval '10 seconds'
+    else now() - interval '1 day' end)
+$$;
+comment on function meshhook_engine.settled_edge() is 'No run with an id below this one will appear any more.';
+
+create function meshhook_engine.settle_runs(p_limit int, out done bigint, out more boolean)
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_custom_plan
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
-  v_from uuid := (select coalesce(r.ended_before, '00000000-0000-0000-0000-000000000000') from meshhook_engine.retention r);
-  v_edge uuid := meshhook_engine.uuid7_floor(now() - interval '1 day');
-  v_last uuid; v_running uuid; v_n int;
+  c_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_edge uuid := meshhook_engine.settled_edge();
+  v_r meshhook_engine.retention;
 begin
-  select max(x.id::text)::uuid, min(x.id::text) filter (where x.status = 'running'), count(*)
-    into v_last, v_running, v_n
-    from (select r.id, r.status from meshhook.runs r where r.id >= v_from and r.id < v_edge
-           order by r.id limit p_limit) x;
-  v_last := coalesce(v_running, case when v_n < p_limit then v_edge else v_last end);
-  update meshhook_engine.retention set ended_before = v_last where ended_before is distinct from v_last;
+  perform pg_advisory_xact_lock(hashtextextended('meshhook.mend', 0));
+  select * into v_r from meshhook_engine.retention for no key update;
+  with x as materialized (
+         select r.id, r.project_id, r.status from meshhook.runs r
+          where r.id > coalesce(v_r.settled, c_first) and r.id < v_edge order by r.id limit p_limit),
+       lasting as (insert into meshhook_engine.lasting_runs (run_id, project_id)
+         select x.id, x.project_id from x where x.status = 'running' on conflict do nothing)
+  select count(*), case when count(*) = p_limit then max(x.id::text)::uuid
+           else greatest(v_edge, v_r.settled) end into done, v_r.settled from x;
+  more := done = p_limit;
+  if not more then
+    with x as materialized (
+           select l.run_id from meshhook_engine.lasting_runs l where l.run_id > coalesce(v_r.checked, c_first)
+            order by l.run_id limit p_limit),
+         ended as (delete from meshhook_engine.lasting_runs where ctid = any (array(
+           select l.ctid from x join meshhook_engine.lasting_runs l on l.run_id = x.run_id
+            where not exists (select from meshhook.runs r where r.id = x.run_id and r.status = 'running')
+              for update of l skip locked)))
+    select case when count(*) = p_limit then max(x.run_id::text)::uuid end into v_r.checked from x;
+  end if;
+  update meshhook_engine.retention set settled = v_r.settled, checked = v_r.checked, ended_before = coalesce(
+    (select l.run_id from meshhook_engine.lasting_runs l order by l.run_id limit 1), v_r.settled);
 end $$;
 comment on function meshhook_engine.settle_runs(int) is
-  'Moves ended_before on, past up to p_limit runs that have ended.';
+  'A step of going through the runs: up to p_limit new ones, or, where that is all of them, as many of those that went on; how many of the first.';
 
 create function meshhook_engine.month_ended(p_month date) returns boolean
 language sql stable security definer set search_path = '' as $$
@@ -392,7 +432,6 @@ language plpgsql security definer set search_path = '' set lock_timeout = '300ms
 declare
   v_month date;
 begin
-  perform meshhook_engine.settle_runs(200000);
   done := meshhook_engine.forget_runs(2000);
   more := done > 0;
   if more then
@@ -459,11 +498,14 @@ comment on function meshhook_engine.clear_workers() is 'Removes processes that n
 -- difference that is added, not a value that is set, is right for transactions on their way, too.
 -- Nobody need stop or wait. Two of these at once would add it twice: the lock is for that, and is
 -- taken before the statement that looks.
+--
+-- The statement is a short one, so it counts to 10,000 and no further: beyond, it knows that there
+-- are so many at least, and a count that says less is raised to that.
 
 create function meshhook_engine.mend_queued() returns bigint
 language plpgsql security definer set search_path = '' as $$
 declare
-  c_most constant int := 1000000;
+  c_most constant int := 50000;
   v_n bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended('meshhook.mend', 0));
@@ -482,18 +524,21 @@ begin
   return v_n;
 end $$;
 comment on function meshhook_engine.mend_queued() is
-  'Holds the counts of the projects'' messages in the queue against the queue; how many were wrong. Not when it is deeper than 1,000,000.';
+  'Holds the counts of the projects'' messages in the queue against the queue; how many were wrong. Not when it is deeper than 50,000.';
 
--- One project may have nearly all rows: a plan for any of them would read them all for each.
+-- Of runs it counts those that went on when they were gone through, and those behind. A plan for
+-- any project would be wrong for one that has nearly all rows.
 create function meshhook_engine.mend_project(p_project uuid) returns bigint
-language plpgsql security definer set search_path = '' set plan_cache_mode = force_custom_plan as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_custom_plan
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
-  c_most constant int := 1000000;
-  v_from uuid := (select coalesce(r.ended_before, '00000000-0000-0000-0000-000000000000') from meshhook_engine.retention r);
+  c_most constant int := 10000;
+  v_settled uuid;
   v_floor meshhook_engine.fold_floor := (select f from meshhook_engine.fold_floor f); -- holds, if older, too
   v_backlog bigint; v_running bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended('meshhook.mend', 0));
+  v_settled := (select coalesce(r.settled, '00000000-0000-0000-0000-000000000000') from meshhook_engine.retention r);
   with c as materialized (
          select x.metric, sum(x.value) as n from (
            select c.metric, c.value from meshhook.counters c where c.project_id = p_project
@@ -501,41 +546,43 @@ begin
            select d.metric, d.delta from meshhook_engine.counter_deltas d where d.project_id = p_project
               and (d.xid >= v_floor.upto or d.xid = any (v_floor.open))) x
           group by 1),
-       b as (select count(*) as n from (select from meshhook_engine.backlog b
-              where b.project_id = p_project limit c_most + 1) x),
-       r as (select count(*) as of, count(*) filter (where x.status = 'running') as n
-               from (select r.status from meshhook.runs r where r.project_id = p_project
-                 and r.id >= v_from limit c_most + 1) x),
-       off as (
-         select 'backlog' as counter, 'backlog' as metric,
-                b.n - coalesce((select c.n from c where c.metric = 'backlog'), 0) as n
-           from b where b.n <= c_most
+       counted as (
+         select 'backlog' as counter, 'backlog' as metric, count(*) as n, count(*) > c_most as more,
+                (select sum(c.n) from c where c.metric = 'backlog') as said
+           from (select from meshhook_engine.backlog b where b.project_id = p_project limit c_most + 1) x
          union all
-         select 'running', 'run.mended',
-                r.n - coalesce((select sum(case when c.metric in ('run.started', 'run.mended') then c.n else -c.n end)
-                  from c where c.metric in ('run.started', 'run.mended', 'run.succeeded', 'run.failed', 'run.cancelled')), 0)
-           from r where r.of <= c_most),
+         select 'running', 'run.mended', count(*) filter (where x.status = 'running'), count(*) > c_most,
+                (select sum(case when c.metric in ('run.started', 'run.mended') then c.n else -c.n end)
+                   from c where c.metric in ('run.started', 'run.mended', 'run.succeeded', 'run.failed', 'run.cancelled'))
+           from ((select r.status from meshhook_engine.lasting_runs l join meshhook.runs r on r.id = l.run_id
+                   where l.project_id = p_project limit c_most + 1)
+                 union all
+                 (select r.status from meshhook.runs r
+                   where r.project_id = p_project and r.id > v_settled limit c_most + 1)) x),
+       off as (select x.counter, x.metric, x.n - coalesce(x.said, 0) as n from counted x
+                where x.n > coalesce(x.said, 0) or x.n < coalesce(x.said, 0) and not x.more),
        mended as (insert into meshhook_engine.counter_deltas (project_id, metric, delta)
-         select p_project, o.metric, o.n from off o where o.n <> 0)
+         select p_project, o.metric, o.n from off o)
   select count(*) filter (where o.counter = 'backlog'), count(*) filter (where o.counter = 'running')
-    into v_backlog, v_running from off o where o.n <> 0;
+    into v_backlog, v_running from off o;
   perform meshhook_engine.count_kept('reconciled_total', v_backlog, 'backlog');
   perform meshhook_engine.count_kept('reconciled_total', v_running, 'running');
   return v_backlog + v_running;
 end $$;
 comment on function meshhook_engine.mend_project(uuid) is
-  'Holds a project''s counts of its backlog and of its running runs against the tables; how many were wrong. Not what is beyond 1,000,000 rows, of runs counted from the first one that goes on.';
+  'Holds a project''s counts of its backlog and of its running runs against the tables, up to 10,000; how many were wrong.';
 
 create function meshhook_engine.reconcile(p_ms int, out done bigint, out more boolean)
 language plpgsql security definer set search_path = '' as $$
 declare
-  v_until timestamptz := clock_timestamp() + p_ms * interval '1 millisecond';
+  v_until timestamptz := clock_timestamp() + p_ms / 2 * interval '1 millisecond'; -- one may take as long
   v_after uuid := (select c.cursor from meshhook_engine.chores c where c.name = 'counters');
 begin
   done := 0;
   if v_after is null then
     v_after := '00000000-0000-0000-0000-000000000000';
     done := meshhook_engine.mend_queued();
+    v_until := clock_timestamp(); -- and no project
   end if;
   while clock_timestamp() < v_until loop
     v_after := (select p.id from meshhook.projects p where p.id > v_after order by p.id limit 1);
@@ -551,16 +598,26 @@ comment on function meshhook_engine.reconcile(int) is
 
 -- The chores ---------------------------------------------------------------------------------
 
--- A chore that fails is undone and says so: the others, and the monitor, go on.
+-- A chore that fails is undone and says so: the others, and the monitor, go on. A leader that comes
+-- new goes on where the one before it was: what that one did within p_every_ms isn't due.
 create function meshhook_engine.upkeep(p_fence bigint, p_chore text, p_ms int default 50,
-  out done bigint, out more boolean, out problem text)
+  p_every_ms bigint default 0, out done bigint, out more boolean, out problem text, out wait_ms bigint)
 language plpgsql security definer set search_path = '' as $$
 begin
   perform meshhook_engine.check_fence(p_fence);
   more := false;
+  wait_ms := (select least(p_every_ms, p_every_ms - floor(1000 * extract(epoch from now() - c.done_at)))
+    from meshhook_engine.chores c where c.name = p_chore);
+  if wait_ms > 0 then
+    done := 0;
+    return;
+  end if;
+  wait_ms := 0;
   begin
     case p_chore
-      when 'minutes' then done := meshhook_engine.roll_up_metrics(p_fence);
+      when 'minutes' then
+        done := meshhook_engine.roll_up_metrics(p_fence);
+        more := done > 0;
       when 'days' then
         done := meshhook_engine.metric_days() + meshhook_engine.drop_metric_days();
         more := done > 0;
@@ -572,11 +629,12 @@ begin
         done := meshhook_engine.clear_workers();
         more := done >= 1000;
       when 'queues' then select * into done, more from meshhook_engine.trim_queues();
+      when 'runs' then select * into done, more from meshhook_engine.settle_runs(1000);
       when 'counters' then select * into done, more from meshhook_engine.reconcile(p_ms);
       when 'retention' then select * into done, more from meshhook_engine.expire();
     end case;
-    insert into meshhook_engine.chores as c (name, done_at) values (p_chore, now())
-      on conflict (name) do update set done_at = now(), problem = null;
+    insert into meshhook_engine.chores as c (name, done_at) values (p_chore, case when not more then now() end)
+      on conflict (name) do update set done_at = coalesce(excluded.done_at, c.done_at), problem = null;
   exception when others then
     done := -1;
     more := false;
@@ -585,8 +643,8 @@ begin
       on conflict (name) do update set failed_at = now(), problem = excluded.problem;
   end;
 end $$;
-comment on function meshhook_engine.upkeep(bigint, text, int) is
-  'One step of a chore of the leader: minutes, days, partitions, messages, workers, queues, counters, retention. done: how much, -1: it failed, problem says why; more: there is more of it.';
+comment on function meshhook_engine.upkeep(bigint, text, int, bigint) is
+  'One step of a chore of the leader: minutes, days, partitions, messages, workers, queues, runs, counters, retention. done: how much, -1: it failed, problem says why; more: there is more of it; wait_ms: it is due only then, as it was done within p_every_ms.';
 
 create function meshhook_engine.probe_keep()
 returns table (metric text, label text, label_value text, value float8)

@@ -25,6 +25,7 @@ static const struct chore {
 	[UPKEEP_MESSAGES] = { "messages", HOUR_MS },
 	[UPKEEP_WORKERS] = { "workers", HOUR_MS },
 	[UPKEEP_QUEUES] = { "queues", HOUR_MS },
+	[UPKEEP_RUNS] = { "runs", MINUTE_MS },
 	[UPKEEP_COUNTERS] = { "counters", HOUR_MS },
 	[UPKEEP_RETENTION] = { "retention", MINUTE_MS },
 };
@@ -51,16 +52,20 @@ stepped(void *arg, struct rows *rows, const struct error *err)
 		    I_("n", rows_int(rows, 0, "done")), I_("ms", took));
 	if (rows_bool(rows, 0, "more"))
 		u->due_ms[u->chore] = 0;
+	if (rows_int(rows, 0, "wait_ms") > 0)
+		u->due_ms[u->chore] =
+		    loop_now_ms(m->loop) + rows_int(rows, 0, "wait_ms");
 	loop_timer_set(u->timer,
 	    took * REST_TIMES > REST_MS ? took * REST_TIMES : REST_MS);
 }
 
-/* Those that come first in the list go first, as each is due seldom. */
+/* Those that come first in the list go first, as each is due seldom. What
+ * a leader before did within the hour, the database knows: it is asked once. */
 void
 upkeep_step(struct monitor *m)
 {
 	struct upkeep *u = &m->upkeep;
-	int64_t now = loop_now_ms(m->loop);
+	int64_t now = loop_now_ms(m->loop), within;
 	struct error err;
 
 	if (u->busy || m->fence == 0 || !m->serving || m->ending)
@@ -70,11 +75,16 @@ upkeep_step(struct monitor *m)
 			continue;
 		u->chore = (enum upkeep_chore)i;
 		u->begun_ms = time_mono_ms();
+		within = u->asked[i] || chores[i].every_ms < HOUR_MS
+		    ? 0
+		    : chores[i].every_ms;
 		u->busy = db_call(m->db, &sql_upkeep, stepped, m, &err,
 			      db_int8(m->fence), db_text(chores[i].name),
-			      db_int4(STEP_MS)) == 0;
-		if (u->busy)
+			      db_int4(STEP_MS), db_int8(within)) == 0;
+		if (u->busy) {
 			u->due_ms[i] = now + chores[i].every_ms;
+			u->asked[i] = 1;
+		}
 		return;
 	}
 }
@@ -83,6 +93,7 @@ void
 upkeep_due(struct monitor *m, enum upkeep_chore chore)
 {
 	m->upkeep.due_ms[chore] = 0;
+	m->upkeep.asked[chore] = 1;
 	upkeep_step(m);
 }
 
@@ -109,4 +120,5 @@ void
 upkeep_reset(struct monitor *m)
 {
 	memset(&m->upkeep.due_ms, 0, sizeof(m->upkeep.due_ms));
+	memset(&m->upkeep.asked, 0, sizeof(m->upkeep.asked));
 }

@@ -18,6 +18,7 @@ enum upkeep_chore {
 	UPKEEP_MESSAGES,
 	UPKEEP_WORKERS,
 	UPKEEP_QUEUES,
+	UPKEEP_RUNS,
 	UPKEEP_COUNTERS,
 	UPKEEP_RETENTION,
 };
@@ -25,6 +26,7 @@ enum { UPKEEP_CHORES = UPKEEP_RETENTION + 1 };
 
 struct upkeep {
 	int64_t due_ms[UPKEEP_CHORES]; /* on the loop's clock; 0: at once */
+	int asked[UPKEEP_CHORES];      /* whether it is due in this reign */
 	struct loop_timer *timer;
 	int busy;
 	enum upkeep_chore chore; /* the last one, begun then */
@@ -33,9 +35,9 @@ struct upkeep {
 
 void upkeep_begin(struct monitor *m);
 void upkeep_end(struct monitor *m); /* idempotent */
-/* Another reign: everything is due. */
+/* Another reign: what was not done within its hour is due. */
 void upkeep_reset(struct monitor *m);
 /* As the leader: at most one step of a chore that is due. */
 void upkeep_step(struct monitor *m);
-/* There is something for this one to do. */
+/* There is something for this one to do, whenever it was done. */
 void upkeep_due(struct monitor *m, enum upkeep_chore chore);

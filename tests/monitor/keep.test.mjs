@@ -81,7 +81,7 @@ async function month(mb = 9) {
     await sql("select meshhook_engine.set_retention(0, true)");
     await sql(`drop table if exists meshhook_engine.run_events_${name}, meshhook_engine.logs_${name}`);
     await sql("delete from meshhook.runs where id < meshhook_engine.uuid7_floor('2000-01-01')");
-    await sql("update meshhook_engine.retention set forget_before = null, ended_before = null");
+    await sql("update meshhook_engine.retention set forget_before = null, settled = null, ended_before = null");
     await sql("delete from meshhook_engine.archives where month < '2000-01-01'");
   });
   await sql("select meshhook_engine.set_retention(12, true)");

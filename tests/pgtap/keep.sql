@@ -3,7 +3,7 @@
 select no_plan();
 update meshhook_engine.leader set holder = gen_random_uuid(), fence = 50, until = clock_timestamp() + interval '1 hour';
 
-update meshhook_engine.retention set ended_before = null;
+update meshhook_engine.retention set settled = null, ended_before = null;
 
 -- A past with three months of two runs each, of which the newest has one that goes on.
 create temp table past (id uuid, month date, status text);
@@ -60,17 +60,17 @@ end $$;
 
 create function pg_temp.settled(limit_ int) returns text language sql as $$
   select meshhook_engine.settle_runs(limit_);
-  select coalesce((select to_char(p.month, 'YYYY-MM ') || p.status from past p where p.id = r.ended_before), 'yesterday')
+  select coalesce((select to_char(p.month, 'YYYY-MM ') || p.status from past p where p.id = r.ended_before), 'now')
     from meshhook_engine.retention r $$;
 select is(pg_temp.settled(2), '2001-01 succeeded', 'some runs at a time');
 select ok(not meshhook_engine.month_ended('2001-01-01'), 'what was not looked at may go on');
 select is(pg_temp.settled(2), '2001-02 succeeded', 'and some more');
 select ok(meshhook_engine.month_ended('2001-01-01') and not meshhook_engine.month_ended('2001-02-01'), 'month by month');
 select is(pg_temp.settled(100), '2001-03 running', 'up to the first one that goes on');
-select is(pg_temp.settled(1), '2001-03 running', 'which is waited for');
+select is(pg_temp.settled(10), '2001-03 running', 'which is waited for');
 savepoint s;
 update meshhook.runs set status = 'failed' where id in (select id from past);
-select is(pg_temp.settled(100), 'yesterday', 'or up to yesterday');
+select is(pg_temp.settled(100), 'now', 'or up to now');
 rollback to s;
 
 -- Nothing goes unless it is asked for ----------------------------------------------------------
@@ -186,4 +186,31 @@ select is((select p.value from meshhook_engine.probe_projects(now()) p where p.m
 select is(pg_temp.reconcile(), '0', 'once');
 select is((select string_agg(label_value || ' ' || value, ', ' order by label_value) from meshhook_engine.probe_keep()
   where metric = 'reconciled_total' and value > 0), 'backlog 3, queued 2, running 1', 'and counted');
+
+-- However many there are, a step is a short one.
+insert into meshhook.runs (id, project_id, workflow_id, version_id, trigger, last_seq, status)
+  values ('00e8d4a5-1000-7000-8000-000000000001', pg_temp.project('test-beta'), gen_random_uuid(), gen_random_uuid(), 't', 1, 'running');
+update meshhook_engine.retention set settled = null, checked = null;
+select meshhook_engine.settle_runs(1000) \g /dev/null
+select is((select count(*) from meshhook_engine.lasting_runs where run_id = '00e8d4a5-1000-7000-8000-000000000001'), 1::bigint, 'a run that goes on is remembered');
+select is(meshhook_engine.mend_project(pg_temp.project('test-beta')), 1::bigint, 'and counted, as those behind are');
+select is(meshhook_engine.mend_project(pg_temp.project('test-beta')), 0::bigint, 'once');
+update meshhook.runs set status = 'succeeded' where id = '00e8d4a5-1000-7000-8000-000000000001';
+select is(meshhook_engine.mend_project(pg_temp.project('test-beta')), 1::bigint, 'until it ends');
+select meshhook_engine.settle_runs(1000) \g /dev/null
+select is((select count(*) from meshhook_engine.lasting_runs where run_id = '00e8d4a5-1000-7000-8000-000000000001'), 0::bigint, 'and is forgotten');
+insert into meshhook_engine.backlog (project_id, message) select pg_temp.project('test-beta'), '{}' from generate_series(1, 12000);
+select is(meshhook_engine.mend_project(pg_temp.project('test-beta')), 1::bigint, 'where many wait, their count');
+select meshhook_engine.compact_counters() \g /dev/null
+select is((select value from meshhook.counters where project_id = pg_temp.project('test-beta') and metric = 'backlog'), 10001::bigint, 'is at least 10,001');
+insert into meshhook_engine.counter_deltas (project_id, metric, delta) values (pg_temp.project('test-beta'), 'backlog', 50000);
+select is(meshhook_engine.mend_project(pg_temp.project('test-beta')), 0::bigint, 'and may be more');
+
+-- A new leader goes on where another was.
+select is((select concat_ws(' ', done, more, wait_ms between 1 and 60000) from meshhook_engine.upkeep(50, 'workers', 50, 60000)), '0 f t', 'what was done lately waits');
+update meshhook_engine.chores set done_at = now() - interval '50 seconds' where name = 'workers';
+select is((select wait_ms from meshhook_engine.upkeep(50, 'workers', 50, 60000)), 10000::bigint, 'for what is left of its time');
+select is((select wait_ms from meshhook_engine.upkeep(50, 'workers')), 0::bigint, 'unless it is asked for');
+update meshhook_engine.chores set done_at = now() - interval '61 seconds' where name = 'workers';
+select is((select wait_ms from meshhook_engine.upkeep(50, 'workers', 50, 60000)), 0::bigint, 'or is over it');
 select * from finish();
