@@ -43,6 +43,18 @@ world_connect(struct world *w)
 	assert_non_null(w->db);
 }
 
+/* The same, and wait until it is there. */
+static void
+world_connected(struct world *w)
+{
+	struct rows r;
+	struct error err;
+
+	world_connect(w);
+	assert_int_equal(db_query(w->db, SQL("select 1"), &r, &err), 0);
+	rows_deinit(&r);
+}
+
 static void
 world_end(struct world *w)
 {
@@ -239,13 +251,10 @@ static void
 test_pipeline(void **state)
 {
 	struct world w = world_new();
-	struct rows r;
 	struct error err;
 
 	(void)state;
-	world_connect(&w);
-	assert_int_equal(db_query(w.db, SQL("select 1 one"), &r, &err), 0);
-	rows_deinit(&r);
+	world_connected(&w);
 	for (int i = 0; i < 1000; i++)
 		assert_int_equal(
 		    db_call(w.db,
@@ -330,9 +339,7 @@ test_killed_backend(void **state)
 	struct error err;
 
 	(void)state;
-	world_connect(&w);
-	assert_int_equal(db_query(w.db, SQL("select 1"), &r, &err), 0);
-	rows_deinit(&r);
+	world_connected(&w);
 	db_call(w.db, SQL("select pg_terminate_backend(pg_backend_pid())"),
 	    noted, &w, &err);
 	db_call(w.db, SQL("select 1"), noted, &w, &err);
@@ -376,9 +383,7 @@ test_breaks_while_answers_are_read(void **state)
 	struct rows r;
 
 	(void)state;
-	world_connect(&w);
-	assert_int_equal(db_query(w.db, SQL("select 1"), &r, &err), 0);
-	rows_deinit(&r);
+	world_connected(&w);
 	db_call(w.db, SQL("select pg_backend_pid() as pid"), cut_off, &w, &err);
 	db_call(w.db, SQL("select 1"), noted, &w, &err);
 	while (w.ready < 2)
@@ -463,13 +468,10 @@ static void
 test_free_within(void **state)
 {
 	struct world w = world_new();
-	struct rows r;
 	struct error err;
 
 	(void)state;
-	world_connect(&w);
-	assert_int_equal(db_query(w.db, SQL("select 1"), &r, &err), 0);
-	rows_deinit(&r);
+	world_connected(&w);
 	for (int i = 0; i < 3; i++)
 		db_call(w.db, SQL("select 1"), freed_within, &w, &err);
 	loop_run(w.loop);
