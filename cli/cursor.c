@@ -21,28 +21,20 @@ broken(struct error *err, const char *path)
 }
 
 static int
-parse(struct arena *a, const char *path, struct str text,
-    struct channel *channel, int64_t *epoch, int64_t *seq, struct error *err)
+parse(struct arena *a, struct str text, struct channel *channel, int64_t *epoch,
+    int64_t *seq)
 {
 	struct json *v;
 	struct str name;
-	struct channel kept;
 
 	if (json_parse(a, text, NULL, &v, NULL) < 0)
-		return broken(err, path);
+		return -1;
 	name = json_str(json_get(v, "channel"));
 	if (json_integer(json_get(v, "epoch"), epoch) < 0 ||
 	    json_integer(json_get(v, "seq"), seq) < 0 || *epoch < 0 ||
-	    *seq < 0 || memchr(name.s, '\0', name.n) != NULL ||
-	    channel_parse(a, name.s, &kept, NULL) < 0)
-		return broken(err, path);
-	if (!channel_may_be(channel, &kept))
-		return usage(err,
-		    "%.200s is the cursor of %.200s\n"
-		    "keep a file for each channel",
-		    path, name.s);
-	*channel = kept;
-	return 0;
+	    *seq < 0 || memchr(name.s, '\0', name.n) != NULL)
+		return -1;
+	return channel_parse(a, name.s, channel, NULL);
 }
 
 int
@@ -51,6 +43,7 @@ cursor_load(struct arena *a, const char *path, struct channel *channel,
 {
 	char text[FILE_MAX];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct channel kept;
 	ssize_t n;
 
 	if (fd < 0 && errno == ENOENT)
@@ -63,8 +56,15 @@ cursor_load(struct arena *a, const char *path, struct channel *channel,
 		close(fd);
 	if (n < 0)
 		return -1;
-	return parse(
-	    a, path, (struct str){ text, (size_t)n }, channel, epoch, seq, err);
+	if (parse(a, (struct str){ text, (size_t)n }, &kept, epoch, seq) < 0)
+		return broken(err, path);
+	if (!channel_may_be(channel, &kept))
+		return usage(err,
+		    "%.200s is the cursor of %.200s\n"
+		    "keep a file for each channel",
+		    path, kept.name != NULL ? kept.name : kept.resource);
+	*channel = kept;
+	return 0;
 }
 
 static int

@@ -73,12 +73,11 @@ enum { INTAKE_CHALLENGE = 200 };
 /*
  * What a request whose signature holds comes to: the item's key and input.
  *     0    an item to be stored
- *     200  INTAKE_CHALLENGE: *answer is to be sent back, and that is all
+ *     200  INTAKE_CHALLENGE: what it made is to be sent back, and that is all
  *     400, 415, 422  its body is no JSON, not said to be, or can't be mapped
  */
 int intake_read(struct intake *in, struct endpoint *e, struct request *req,
-    const struct signature *sig, struct item *item, struct str *answer,
-    struct error *err);
+    const struct signature *sig, struct item *item, struct error *err);
 
 /* intake-item.c: into the queue, from which it goes with its client. */
 void item_push(struct item *item);

@@ -212,8 +212,7 @@ is_challenge(const struct endpoint *e, const struct json *body)
 
 int
 intake_read(struct intake *in, struct endpoint *e, struct request *req,
-    const struct signature *sig, struct item *item, struct str *answer,
-    struct error *err)
+    const struct signature *sig, struct item *item, struct error *err)
 {
 	struct arena *a = &in->arena;
 	struct json *body, *input, *o;
@@ -227,7 +226,9 @@ intake_read(struct intake *in, struct endpoint *e, struct request *req,
 	if (is_challenge(e, body)) {
 		o = json_object(a);
 		json_set(a, o, "challenge", json_get(body, "challenge"));
-		*answer = json_text(a, o);
+		text = json_text(a, o);
+		item->made = xmemdup(text.s, text.n);
+		item->n_made = text.n;
 		return INTAKE_CHALLENGE;
 	}
 	EVP_Digest(

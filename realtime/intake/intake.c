@@ -238,20 +238,20 @@ accept_webhook(struct intake *in, struct request *req, struct endpoint *e,
     const struct signature *sig, const struct quota_state *rate)
 {
 	struct item *item = xcalloc(1, sizeof(*item));
-	struct str answer = { NULL, 0 };
 	struct error err = { 0 };
-	int status = intake_read(in, e, req, sig, item, &answer, &err);
+	int status = intake_read(in, e, req, sig, item, &err);
 
 	if (status != 0) {
-		item_free(item);
 		if (status == INTAKE_CHALLENGE)
 			request_reply(req,
-			    &(struct reply){ .status = 200, .body = answer });
+			    &(struct reply){ .status = 200,
+				.body = { item->made, item->n_made } });
 		else
 			request_problem(req,
 			    &(struct problem){ .status = status,
 				.kind = "body",
 				.detail = err.text });
+		item_free(item);
 		return;
 	}
 	list_init(&item->link);
