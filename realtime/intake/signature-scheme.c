@@ -346,3 +346,12 @@ signature_secret_parse(const struct signature_scheme *scheme, struct str text,
 	    "this scheme's secret is %s of %d to %d bytes", is[scheme->key],
 	    least, SIGNATURE_SECRET_MAX);
 }
+
+int
+signature_id_valid(struct str id)
+{
+	for (size_t i = 0; i < id.n; i++)
+		if (id.s[i] <= ' ' || id.s[i] >= 127)
+			return 0;
+	return id.n > 0 && id.n <= SIGNATURE_ID_MAX;
+}

@@ -32,15 +32,6 @@ timestamp_parse(struct str s, int64_t *out)
 	return 0;
 }
 
-int
-signature_id_valid(struct str id)
-{
-	for (size_t i = 0; i < id.n; i++)
-		if (id.s[i] <= ' ' || id.s[i] >= 127)
-			return 0;
-	return id.n > 0 && id.n <= SIGNATURE_ID_MAX;
-}
-
 /* content's pieces in turn: {id}, {timestamp}, {body}, or text between. */
 static int
 content_next(const char **at, const struct parts *parts, struct str *out)
