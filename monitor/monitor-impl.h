@@ -40,7 +40,7 @@ struct monitor {
 
 /* A tick's answer came. 1: its samples are no news. samples.c */
 int monitor_sampled(struct monitor *m, struct rows *rows);
-/* Anew, and with nothing wanted: for what rules look at, see recall.h. */
+/* A new store of nothing: for what rules look at, see recall.h. */
 void samples_reset(struct monitor *m);
 /* A store for so many ticks. */
 void samples_open(

@@ -42,6 +42,15 @@ beat(void *arg)
 					   : STR("{\"leads\": false}")));
 }
 
+/* What was measured, and what rules make of it, from the beginning. */
+static void
+forget(struct monitor *m)
+{
+	samples_reset(m);
+	recall_reset(&m->recall);
+	judge_reset(m->judge);
+}
+
 /* Who leads has changed, as far as we can tell. */
 static void
 reign(struct monitor *m, int64_t fence)
@@ -57,8 +66,7 @@ reign(struct monitor *m, int64_t fence)
 		return;
 	}
 	log_info("monitor.leads", I_("fence", fence));
-	samples_reset(m);
-	judge_reset(m->judge);
+	forget(m);
 	upkeep_reset(m);
 }
 
@@ -104,6 +112,11 @@ ticked(void *arg, struct rows *rows, const struct error *err)
 		return;
 	}
 	reign(m, rows_int(rows, 0, "fence"));
+	if (m->samples.refused > 0) { /* full: projects come and go */
+		log_warn(
+		    "monitor.samples_full", I_("series", m->samples.n_series));
+		forget(m);
+	}
 	if (monitor_sampled(m, rows) == 0)
 		judge_tick(m->judge, rows_int(rows, 0, "config"));
 	tick_follow(m, rows);
@@ -260,6 +273,7 @@ start(struct monitor *m, struct error *err)
 	if (m->loop == NULL)
 		return -1;
 	samples_reset(m);
+	recall_reset(&m->recall);
 	m->judge = judge_new(m);
 	m->tick = loop_timer_new(m->loop, tick, m);
 	m->lead = loop_timer_new(m->loop, lead, m);

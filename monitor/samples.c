@@ -1,8 +1,4 @@
-/*
- * From a tick's rows to samples. The store is made anew when it is full:
- * projects come and go.
- */
-#include "core/log.h"
+/* From a tick's rows to samples. */
 #include "monitor/monitor-impl.h"
 
 #include <string.h>
@@ -27,7 +23,6 @@ samples_reset(struct monitor *m)
 {
 	arena_deinit(&m->store);
 	samples_open(m, &m->store, &m->samples, TICKS_FIRST);
-	recall_reset(&m->recall);
 }
 
 int
@@ -35,12 +30,6 @@ monitor_sampled(struct monitor *m, struct rows *rows)
 {
 	char project[UUID_TEXT];
 
-	if (m->samples.refused > 0) {
-		log_warn(
-		    "monitor.samples_full", I_("series", m->samples.n_series));
-		samples_reset(m);
-		judge_reset(m->judge);
-	}
 	if (samples_tick(&m->samples, rows_time_ms(rows, 0, "at")) != 0)
 		return 1; /* the database's clock stands still */
 	for (int i = 0; i < rows->n; i++) {
