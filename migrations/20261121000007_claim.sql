@@ -182,7 +182,7 @@ declare
   v_waiting boolean := exists (select from meshhook_engine.backlog);
   v_next timestamptz := (select t.due_at from meshhook_engine.timers t order by t.due_at limit 1);
   v_kept_back int := 0; v_more int;
-  v_begin timestamptz; v_left int; v_half int := 0;
+  v_begin timestamptz; v_first timestamptz; v_left int; v_half int := 0;
   v_ahead record; v_common record;
   v_ids bigint[]; v_reads int[]; v_messages jsonb[]; v_ready timestamptz[];
   v_new_ids bigint[]; v_new jsonb[]; v_new_ready timestamptz[];
@@ -198,12 +198,14 @@ begin
   end if;
   v_left := p_qty - v_kept_back;
   v_begin := greatest(p_floor, v_edge);
-  if exists (select from pgmq.q_mh_work q where q.vt >= v_begin and q.vt <= v_now) then
+  v_first := (select q.vt from pgmq.q_mh_work q where q.vt >= v_begin and q.vt <= v_now order by q.vt limit 1);
+  if v_first is not null then
     v_half := v_left / 2;
   end if;
   select * into v_ahead from meshhook_engine.claim_lane(coalesce(p_floor - c_lane, '-infinity'),
     v_edge, v_left - v_half, v_vt);
-  select * into v_common from meshhook_engine.claim_lane(v_begin, v_now,
+  -- what is dead before the first was walked already
+  select * into v_common from meshhook_engine.claim_lane(coalesce(v_first, v_now), v_now,
     v_left - cardinality(v_ahead.ids), v_vt);
   v_ids := v_ahead.ids || v_common.ids;
   v_reads := v_ahead.reads || v_common.reads;
